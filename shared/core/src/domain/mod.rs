@@ -1,0 +1,20 @@
+//! What is true without I/O: the words of the trade and the rules of counting.
+
+pub mod ad;
+pub mod agent;
+pub mod api_key;
+pub mod bucket;
+pub mod counter;
+pub mod country;
+pub mod device;
+pub mod entity;
+pub mod ids;
+pub mod lane;
+pub mod mutation;
+pub mod partition;
+pub mod privacy;
+pub mod record;
+pub mod sequence;
+pub mod time;
+pub mod token;
+pub mod verdict;

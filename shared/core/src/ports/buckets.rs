@@ -1,0 +1,34 @@
+//! Buckets: committing partials, reading them.
+
+use async_trait::async_trait;
+
+use super::PortResult;
+use crate::domain::bucket::{Bucket, Committed, PartialWrite};
+use crate::domain::entity::Entity;
+use crate::domain::time::Minute;
+
+/// One minute's clicks of an entity, all shards and cells added up: what queries without a breakdown need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinuteTotals {
+    /// Which minute.
+    pub minute: Minute,
+    /// Valid clicks.
+    pub valid: u64,
+    /// Clicks by verdict, in the order of [`crate::domain::verdict::Verdict::ALL`]; the first, `valid`, is 0.
+    pub invalid: [u64; 9],
+}
+
+/// Partials under their watermarks.
+///
+/// Contract: a write adds its counts and moves the watermark together, or changes nothing; of two writes of one partial
+/// at the same time one sees the other's result. A write whose answer was lost and which is tried again is `Stale` with
+/// its own `last`, never added twice.
+#[async_trait]
+pub trait BucketStore: Send + Sync {
+    /// Tries every write by itself; outcomes in their order. Writes of one call never share a partial.
+    async fn commit(&self, writes: Vec<PartialWrite>) -> Vec<PortResult<Committed>>;
+    /// The entity's minutes in `from..to` that have clicks, in order, with all their counters.
+    async fn read(&self, entity: Entity, from: Minute, to: Minute) -> PortResult<Vec<Bucket>>;
+    /// The entity's minutes in `from..to` that have clicks, in order, without cells.
+    async fn read_totals(&self, entity: Entity, from: Minute, to: Minute) -> PortResult<Vec<MinuteTotals>>;
+}

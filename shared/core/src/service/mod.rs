@@ -1,0 +1,5 @@
+//! The order in which ports are called.
+
+pub mod aggregate;
+pub mod click;
+pub mod pump;

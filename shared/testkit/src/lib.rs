@@ -1,0 +1,1 @@
+//! Contract suites, builders, manual clock, in-memory and faulty adapters, for tests only.
