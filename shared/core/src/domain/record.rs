@@ -2,7 +2,11 @@
 //!
 //! Invariant: a record is written once, when the click is judged, and copied byte for byte from then on.
 
+mod plain;
+
 use serde::{Deserialize, Serialize};
+
+pub(in crate::domain) use plain::plain_text;
 
 use super::country::Country;
 use super::device::Device;
@@ -140,18 +144,42 @@ impl From<&ClickRecord> for CountedClick {
 impl CountedClick {
     /// Reads what counting needs from a record's JSON.
     ///
+    /// Takes exactly what [`ClickRecord`] deserializes from; our own spelling of it ([`ClickRecord::to_line`]) is read
+    /// several times faster than any other.
+    ///
     /// # Errors
     /// [`RecordError`] when the bytes can never be counted.
     pub fn parse(json: &[u8]) -> Result<Self, RecordError> {
-        let record: ClickRecord =
-            serde_json::from_slice(json).map_err(|error| RecordError::Malformed(error.to_string()))?;
-        if record.v != RECORD_VERSION {
-            return Err(RecordError::UnknownVersion(record.v.into()));
-        }
-        let click = Self::from(&record);
+        let click = match plain::read(json) {
+            Some(click) => click,
+            None => Self::parse_json(json)?,
+        };
         if click.verdict.is_valid() && !click.claimed && click.impression_id.is_none() {
             return Err(RecordError::NothingToClaim);
         }
         Ok(click)
     }
+
+    /// In any spelling that JSON allows. Not inlined: it is the rare case, and large.
+    #[cold]
+    #[inline(never)]
+    fn parse_json(json: &[u8]) -> Result<Self, RecordError> {
+        /// A later version may have fields that we don't know: its number is what is wrong with it then.
+        #[derive(Deserialize)]
+        struct Versioned {
+            v: u64,
+        }
+
+        match serde_json::from_slice::<ClickRecord>(json) {
+            Ok(record) if record.v == RECORD_VERSION => Ok(Self::from(&record)),
+            Ok(record) => Err(RecordError::UnknownVersion(record.v.into())),
+            Err(error) => match serde_json::from_slice::<Versioned>(json) {
+                Ok(Versioned { v }) if v != u64::from(RECORD_VERSION) => Err(RecordError::UnknownVersion(v)),
+                _ => Err(RecordError::Malformed(error.to_string())),
+            },
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

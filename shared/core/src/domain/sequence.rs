@@ -4,6 +4,8 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
+use super::digits::{eight_digits, leading_digits};
+
 /// A record's place in its shard. Kinesis writes it as up to 129 decimal digits (its API's pattern; AWS sends 56,
 /// emulators fewer); 54 bytes hold that, big-endian, so that the order of bytes is the order of numbers.
 ///
@@ -24,22 +26,18 @@ impl SequenceNumber {
 
     /// From decimal digits.
     pub fn from_decimal(text: &str) -> Result<Self, BadSequenceNumber> {
-        let digits = text.as_bytes();
+        Self::from_digits(text.as_bytes())
+    }
+
+    /// From decimal digits.
+    #[inline]
+    pub(crate) fn from_digits(digits: &[u8]) -> Result<Self, BadSequenceNumber> {
         if digits.is_empty() || digits.len() > 129 {
             return Err(BadSequenceNumber);
         }
-        // Seven 64-bit limbs, least significant first: 19 digits at a time are multiplied in.
+        // Seven 64-bit limbs, least significant first: 16 digits at a time are multiplied in.
         let (mut limbs, mut used) = ([0_u64; 7], 0);
-        for chunk in digits.chunks(19) {
-            let mut value = 0_u64;
-            for digit in chunk {
-                let digit = digit.wrapping_sub(b'0');
-                if digit > 9 {
-                    return Err(BadSequenceNumber);
-                }
-                value = value * 10 + u64::from(digit);
-            }
-            let factor = 10_u64.pow(chunk.len() as u32);
+        let mut push = |value: u64, factor: u64| {
             let mut carry = u128::from(value);
             for limb in &mut limbs[..used] {
                 carry += u128::from(*limb) * u128::from(factor);
@@ -50,7 +48,19 @@ impl SequenceNumber {
                 limbs[used] = carry as u64;
                 used += 1;
             }
+        };
+        let (pairs, rest) = digits.as_chunks::<16>();
+        for pair in pairs {
+            let (Some(high), Some(low)) = (eight_digits(take(pair, 0)), eight_digits(take(pair, 8))) else {
+                return Err(BadSequenceNumber);
+            };
+            push(high * 100_000_000 + low, 10_000_000_000_000_000);
         }
+        let (value, length) = leading_digits(rest).ok_or(BadSequenceNumber)?;
+        if length != rest.len() {
+            return Err(BadSequenceNumber);
+        }
+        push(value, 10_u64.pow(length as u32));
         let mut bytes = [0_u8; 56];
         for (i, limb) in limbs.iter().enumerate() {
             bytes[56 - 8 * (i + 1)..56 - 8 * i].copy_from_slice(&limb.to_be_bytes());
@@ -78,6 +88,11 @@ impl SequenceNumber {
         }
         low.try_into().ok().map(u64::from_be_bytes)
     }
+}
+
+/// Eight of sixteen bytes.
+fn take(pair: &[u8; 16], from: usize) -> [u8; 8] {
+    std::array::from_fn(|i| pair[from + i])
 }
 
 impl From<u64> for SequenceNumber {
@@ -131,7 +146,11 @@ mod tests {
         assert_eq!(SequenceNumber::from_decimal(&nines).unwrap().to_string(), nines);
         assert_eq!(SequenceNumber::from_decimal("0").unwrap(), SequenceNumber::ZERO);
         for bad in ["", "-1", "1a", " 1", &"9".repeat(130)] {
-            assert_eq!(SequenceNumber::from_decimal(bad), Err(BadSequenceNumber), "{bad:?}");
+            assert_eq!(
+                SequenceNumber::from_decimal(bad),
+                Err(BadSequenceNumber),
+                "{bad:?}"
+            );
         }
     }
 
