@@ -2,4 +2,5 @@
 
 pub mod aggregate;
 pub mod click;
+pub mod metrics;
 pub mod pump;

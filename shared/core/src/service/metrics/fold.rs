@@ -1,0 +1,232 @@
+//! The fold: stored minutes to the sums that a page needs, in one pass, in the order of time.
+//!
+//! Invariant: totals hold every minute of the range, whichever page is asked for; rows are kept only for the page, so what
+//! a query holds in memory is bounded by the page and its window, not by the range.
+
+use std::ops::Range;
+
+use super::calendar::Calendar;
+use super::query::{GroupBy, Plan};
+use crate::domain::bucket::Bucket;
+use crate::domain::counter::Counted;
+use crate::domain::verdict::Verdict;
+use crate::ports::MinuteTotals;
+
+/// Clicks by verdict, in the order of [`Verdict::ALL`]; the first are the valid ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Counts(pub(super) [u64; Verdict::ALL.len()]);
+
+impl Counts {
+    pub(super) fn add(&mut self, other: &Counts) {
+        self.0
+            .iter_mut()
+            .zip(other.0)
+            .for_each(|(mine, theirs)| *mine += theirs);
+    }
+
+    /// Takes away what was added before.
+    pub(super) fn subtract(&mut self, other: &Counts) {
+        self.0
+            .iter_mut()
+            .zip(other.0)
+            .for_each(|(mine, theirs)| *mine -= theirs);
+    }
+
+    pub(super) fn valid(&self) -> u64 {
+        self.0[0]
+    }
+
+    pub(super) fn invalid(&self) -> u64 {
+        self.0[1..].iter().sum()
+    }
+
+    fn of_totals(totals: &MinuteTotals) -> Self {
+        let mut counts = totals.invalid;
+        counts[0] = totals.valid;
+        Self(counts)
+    }
+
+    fn of_cells(bucket: &Bucket) -> Self {
+        let mut counts = Self::default();
+        for (key, count) in bucket.counters.iter() {
+            match key.counted() {
+                Counted::Cell(..) => counts.0[0] += count,
+                Counted::Invalid(verdict) => counts.0[verdict as usize] += count,
+            }
+        }
+        counts
+    }
+}
+
+/// What one segment counted of one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GroupCount {
+    pub(super) segment: usize,
+    /// See [`super::page`] for how a group is packed.
+    pub(super) group: u16,
+    pub(super) count: u64,
+}
+
+/// What the fold keeps for rows.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// Without a breakdown: one entry for each segment of [`Fold::wanted`].
+    Plain(Vec<Counts>),
+    /// With one: what occurs, in the order of segments and groups.
+    Grouped(Vec<GroupCount>),
+}
+
+/// A fold under way.
+#[derive(Debug)]
+pub(super) struct Fold<'a> {
+    calendar: &'a Calendar,
+    /// First minute of the range: what comes before it is only there for windows.
+    from: i64,
+    /// The segment that the fold has come to.
+    segment: usize,
+    /// The segments that the page needs.
+    pub(super) wanted: Range<usize>,
+    pub(super) kept: Kept,
+    pub(super) totals: Counts,
+    /// The first of the minutes with most valid clicks, and how many.
+    pub(super) peak: Option<(i64, u64)>,
+    open: OpenSegment,
+    /// How many entries at or behind the page's first row are still needed to fill the page.
+    missing: usize,
+    first_row_segment: usize,
+}
+
+/// The groups of the segment that the fold has come to. Dense, so that adding is one step whatever the number of groups.
+#[derive(Debug)]
+struct OpenSegment {
+    counts: Vec<u64>,
+    touched: Vec<u16>,
+}
+
+/// Groups are below this.
+const GROUPS: usize = 7 * 256;
+
+impl<'a> Fold<'a> {
+    /// A fold that keeps what the rows from `first_row` on need for one page.
+    pub(super) fn new(plan: &Plan, group_by: GroupBy, calendar: &'a Calendar, first_row: usize) -> Self {
+        let rows = calendar.rows();
+        let first_row_segment = calendar.segment_of(first_row.min(rows - 1));
+        let begin = calendar.window_of(first_row.min(rows - 1)).start;
+        let (end, kept, groups) = if group_by == GroupBy::None {
+            let last_row = first_row.saturating_add(plan.limit).min(rows) - 1;
+            let end = calendar.segment_of(last_row) + 1;
+            (end, Kept::Plain(vec![Counts::default(); end - begin]), 0)
+        } else {
+            (calendar.segments(), Kept::Grouped(Vec::new()), GROUPS)
+        };
+        Self {
+            calendar,
+            from: plan.from,
+            segment: 0,
+            wanted: begin..end,
+            kept,
+            totals: Counts::default(),
+            peak: None,
+            open: OpenSegment {
+                counts: vec![0; groups],
+                touched: Vec::new(),
+            },
+            // The cursor's own row may have shown any number of groups already; one more than the page tells whether there
+            // is another.
+            missing: plan.limit + 1 + plan.after.map_or(0, |_| GROUPS),
+            first_row_segment,
+        }
+    }
+
+    /// Takes minutes without cells: for rows without a breakdown, and by verdict.
+    pub(super) fn totals(&mut self, minutes: &[MinuteTotals]) {
+        for minute in minutes {
+            let counts = Counts::of_totals(minute);
+            if self.count(minute.minute.0, &counts) && matches!(self.kept, Kept::Grouped(_)) {
+                for (verdict, count) in counts.0.iter().enumerate() {
+                    self.open.add(verdict as u16, *count);
+                }
+            }
+        }
+    }
+
+    /// Takes minutes with their cells: for breakdowns of valid clicks.
+    pub(super) fn cells(&mut self, buckets: &[Bucket], group_of: impl Fn(Counted) -> Option<u16>) {
+        for bucket in buckets {
+            if self.count(bucket.minute.0, &Counts::of_cells(bucket)) {
+                for (key, count) in bucket.counters.iter() {
+                    if let Some(group) = group_of(key.counted()) {
+                        self.open.add(group, count);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts a minute in totals and plain rows, and says whether its groups are wanted.
+    fn count(&mut self, minute: i64, counts: &Counts) -> bool {
+        if !(self.calendar.first_minute()..self.calendar.end_of(self.calendar.segments() - 1))
+            .contains(&minute)
+        {
+            return false;
+        }
+        while self.calendar.end_of(self.segment) <= minute {
+            self.close_segment();
+            self.segment += 1;
+        }
+        if minute >= self.from {
+            self.totals.add(counts);
+            let valid = counts.valid();
+            if valid > self.peak.map_or(0, |(_, most)| most) {
+                self.peak = Some((minute, valid));
+            }
+        }
+        let wanted = self.wanted.contains(&self.segment);
+        if let (true, Kept::Plain(rows)) = (wanted, &mut self.kept) {
+            rows[self.segment - self.wanted.start].add(counts);
+        }
+        wanted
+    }
+
+    /// Keeps the open segment's groups.
+    fn close_segment(&mut self) {
+        let Kept::Grouped(kept) = &mut self.kept else {
+            return;
+        };
+        self.open.touched.sort_unstable();
+        for group in self.open.touched.drain(..) {
+            let count = std::mem::take(&mut self.open.counts[usize::from(group)]);
+            kept.push(GroupCount {
+                segment: self.segment,
+                group,
+                count,
+            });
+            if self.segment >= self.first_row_segment {
+                self.missing = self.missing.saturating_sub(1);
+            }
+        }
+        if self.missing == 0 {
+            // Every entry kept is at least one row, so the page is full.
+            self.wanted.end = self.wanted.end.min(self.segment + 1);
+        }
+    }
+
+    /// After the last minute.
+    pub(super) fn finish(mut self) -> Self {
+        self.close_segment();
+        self
+    }
+}
+
+impl OpenSegment {
+    fn add(&mut self, group: u16, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let sum = &mut self.counts[usize::from(group)];
+        if *sum == 0 {
+            self.touched.push(group);
+        }
+        *sum += count;
+    }
+}

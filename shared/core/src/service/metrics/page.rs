@@ -1,0 +1,373 @@
+//! What a query answers, and how a page of it is put together.
+//!
+//! Invariant: pages read one after another, with any limits, are the rows of the whole in their order.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::calendar::Calendar;
+use super::cursor::{self, Position};
+use super::fold::{Counts, Fold, GroupCount, Kept};
+use super::local_time::LocalTime;
+use super::query::{Granularity, GroupBy, MetricsQuery, Plan, Window};
+use crate::domain::counter::Counted;
+use crate::domain::country::Country;
+use crate::domain::device::Device;
+use crate::domain::entity::Entity;
+use crate::domain::verdict::Verdict;
+
+/// One page of an answer; the shape of the API's JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricsPage {
+    /// What was asked.
+    pub query: QueryEcho,
+    /// The page's rows, in the order of time and, within a period, of groups.
+    pub rows: Vec<MetricsRow>,
+    /// Sums over the whole range, whatever the page and the window.
+    pub totals: MetricsTotals,
+    /// How the answer is to be read.
+    pub meta: MetricsMeta,
+}
+
+/// The query as it was understood.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueryEcho {
+    /// `ad`, `campaign`, `advertiser`, `placement` or `total`.
+    pub entity: String,
+    /// The entity's id, a decimal string; absent for `total`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// From when on, in UTC.
+    pub from: LocalTime,
+    /// Until when, exclusive, in UTC.
+    pub to: LocalTime,
+    /// How long a row is.
+    pub granularity: Granularity,
+    /// The columns that rows are broken down by.
+    pub group_by: GroupBy,
+    /// How long a time a row is the trailing sum of, if not only its own.
+    pub window: Option<Window>,
+    /// IANA name of the time zone.
+    pub tz: String,
+}
+
+/// One row: a period, or one group of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricsRow {
+    /// When the period begins; `from`, where that is later.
+    pub start: LocalTime,
+    /// The group's device class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
+    /// The group's country.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<Country>,
+    /// The group's verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// All clicks; only without a breakdown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gross_clicks: Option<u64>,
+    /// Valid clicks; by verdict: clicks of that verdict.
+    pub clicks: u64,
+    /// Clicks that are not valid; only without a breakdown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invalid_clicks: Option<u64>,
+    /// The same by verdict; only without a breakdown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invalid_by_verdict: Option<InvalidByVerdict>,
+    /// Whether the row is proved and will not change. Live counts are not.
+    pub r#final: bool,
+}
+
+/// Sums over the range.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MetricsTotals {
+    /// All clicks.
+    pub gross_clicks: u64,
+    /// Valid clicks.
+    pub clicks: u64,
+    /// Clicks that are not valid.
+    pub invalid_clicks: u64,
+    /// Their share of all clicks, rounded to four digits; 0 where there are no clicks.
+    pub invalid_click_rate: f64,
+    /// Clicks that are not valid, by verdict.
+    pub invalid_by_verdict: InvalidByVerdict,
+    /// The first of the minutes with most valid clicks; `null` where there is no valid click.
+    pub peak_minute: Option<PeakMinute>,
+}
+
+/// A minute and its valid clicks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeakMinute {
+    /// When it begins.
+    pub start: LocalTime,
+    /// Its valid clicks.
+    pub clicks: u64,
+}
+
+/// How an answer is to be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricsMeta {
+    /// Until when the range is proved; `null` where nothing of it is.
+    pub final_until: Option<LocalTime>,
+    /// When the counts were read.
+    pub as_of: LocalTime,
+    /// What the counts come from.
+    pub state: MetricsState,
+    /// Asks for the next page; `null` on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// What an answer's counts come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsState {
+    /// From live counting, at least in part: they may still grow.
+    Live,
+}
+
+/// Clicks by invalid verdict, in the order of [`Verdict::ALL`] (the first place, `valid`, is 0). In JSON an object that
+/// names only verdicts that occur.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InvalidByVerdict(pub [u64; Verdict::ALL.len()]);
+
+impl InvalidByVerdict {
+    /// The verdicts that occur, with their clicks.
+    pub fn iter(&self) -> impl Iterator<Item = (Verdict, u64)> + '_ {
+        Verdict::ALL
+            .into_iter()
+            .zip(self.0)
+            .filter(|(_, count)| *count > 0)
+    }
+
+    fn of(counts: &Counts) -> Self {
+        let mut invalid = counts.0;
+        invalid[0] = 0;
+        Self(invalid)
+    }
+}
+
+impl Serialize for InvalidByVerdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.iter()
+            .try_for_each(|(verdict, count)| map.serialize_entry(verdict.as_str(), &count))?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for InvalidByVerdict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ByVerdict;
+        impl<'de> Visitor<'de> for ByVerdict {
+            type Value = InvalidByVerdict;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("counts by verdict")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<InvalidByVerdict, A::Error> {
+                let mut counts = [0; Verdict::ALL.len()];
+                while let Some((verdict, count)) = map.next_entry::<Verdict, u64>()? {
+                    counts[verdict as usize] = count;
+                }
+                Ok(InvalidByVerdict(counts))
+            }
+        }
+        deserializer.deserialize_map(ByVerdict)
+    }
+}
+
+/// The group of a counter, packed so that numbers sort as groups do: a verdict or a device is its place in its list, so is
+/// a country; device and country are the device in the upper byte. `None` for what the breakdown leaves out.
+pub(super) fn group_of(group_by: GroupBy, counted: Counted) -> Option<u16> {
+    let Counted::Cell(device, country) = counted else {
+        return None;
+    };
+    match group_by {
+        GroupBy::None | GroupBy::Verdict => None,
+        GroupBy::Device => Some(device as u16),
+        GroupBy::Country => Some(country.index().into()),
+        GroupBy::DeviceCountry => Some((device as u16) << 8 | u16::from(country.index())),
+    }
+}
+
+impl MetricsRow {
+    fn plain(start: LocalTime, counts: &Counts) -> Self {
+        let (valid, invalid) = (counts.valid(), counts.invalid());
+        Self {
+            start,
+            device: None,
+            country: None,
+            verdict: None,
+            gross_clicks: Some(valid + invalid),
+            clicks: valid,
+            invalid_clicks: Some(invalid),
+            invalid_by_verdict: Some(InvalidByVerdict::of(counts)),
+            r#final: false,
+        }
+    }
+
+    fn grouped(start: LocalTime, group_by: GroupBy, group: u16, clicks: u64) -> Self {
+        let device = |place: u16| Device::ALL.get(usize::from(place)).copied();
+        let country = |place: u16| Country::from_index(place as u8);
+        let (device, country, verdict) = match group_by {
+            GroupBy::None => (None, None, None),
+            GroupBy::Device => (device(group), None, None),
+            GroupBy::Country => (None, country(group), None),
+            GroupBy::DeviceCountry => (device(group >> 8), country(group & 0xff), None),
+            GroupBy::Verdict => (None, None, Verdict::ALL.get(usize::from(group)).copied()),
+        };
+        Self {
+            start,
+            device,
+            country,
+            verdict,
+            gross_clicks: None,
+            clicks,
+            invalid_clicks: None,
+            invalid_by_verdict: None,
+            r#final: false,
+        }
+    }
+}
+
+/// The page, out of what the fold kept.
+pub(super) fn assemble(
+    query: &MetricsQuery,
+    plan: Plan,
+    calendar: &Calendar,
+    fold: &Fold<'_>,
+    first_row: usize,
+    as_of_ms: i64,
+) -> MetricsPage {
+    let (rows, last) = match &fold.kept {
+        Kept::Plain(kept) => plain_rows(&plan, calendar, kept, fold.wanted.start, first_row),
+        Kept::Grouped(kept) => grouped_rows(query.group_by, &plan, calendar, kept, first_row),
+    };
+    MetricsPage {
+        rows,
+        totals: totals(calendar, fold),
+        meta: MetricsMeta {
+            final_until: None,
+            as_of: LocalTime::utc(as_of_ms),
+            state: MetricsState::Live,
+            next_cursor: last.map(|last| cursor::encode(plan.fingerprint, last)),
+        },
+        query: QueryEcho {
+            entity: query.entity.kind().to_owned(),
+            id: match query.entity {
+                Entity::Ad(id) => Some(id.to_string()),
+                Entity::Campaign(id) => Some(id.to_string()),
+                Entity::Advertiser(id) => Some(id.to_string()),
+                Entity::Placement(id) => Some(id.to_string()),
+                Entity::Total => None,
+            },
+            from: LocalTime::utc(query.from_ms),
+            to: LocalTime::utc(query.to_ms),
+            granularity: query.granularity,
+            group_by: query.group_by,
+            window: query.window,
+            tz: plan.zone_name,
+        },
+    }
+}
+
+fn totals(calendar: &Calendar, fold: &Fold<'_>) -> MetricsTotals {
+    let (valid, invalid) = (fold.totals.valid(), fold.totals.invalid());
+    let gross = valid + invalid;
+    // In whole ten-thousandths, rounded half up, so that the digits do not depend on floating point.
+    let rate = (u128::from(invalid) * 10_000 + u128::from(gross) / 2)
+        .checked_div(gross.into())
+        .unwrap_or(0);
+    MetricsTotals {
+        gross_clicks: gross,
+        clicks: valid,
+        invalid_clicks: invalid,
+        invalid_click_rate: rate as f64 / 10_000.0,
+        invalid_by_verdict: InvalidByVerdict::of(&fold.totals),
+        peak_minute: fold.peak.map(|(minute, clicks)| PeakMinute {
+            start: calendar.local(minute),
+            clicks,
+        }),
+    }
+}
+
+/// Rows without a breakdown: every period of the page, whether anything was clicked in it or not.
+fn plain_rows(
+    plan: &Plan,
+    calendar: &Calendar,
+    kept: &[Counts],
+    kept_from: usize,
+    first_row: usize,
+) -> (Vec<MetricsRow>, Option<Position>) {
+    let end = first_row.saturating_add(plan.limit).min(calendar.rows());
+    let mut rows = Vec::with_capacity(end.saturating_sub(first_row));
+    let mut sum = Counts::default();
+    let (mut dropped, mut added) = (kept_from, kept_from);
+    for row in first_row..end {
+        let window = calendar.window_of(row);
+        kept[added - kept_from..window.end - kept_from]
+            .iter()
+            .for_each(|counts| sum.add(counts));
+        kept[dropped - kept_from..window.start - kept_from]
+            .iter()
+            .for_each(|counts| sum.subtract(counts));
+        (dropped, added) = (window.start, window.end);
+        rows.push(MetricsRow::plain(calendar.local(calendar.start_of(row)), &sum));
+    }
+    let last = (end < calendar.rows()).then(|| Position {
+        start: calendar.start_of(end - 1),
+        group: 0,
+    });
+    (rows, last)
+}
+
+/// Rows of a breakdown: only groups that occur.
+fn grouped_rows(
+    group_by: GroupBy,
+    plan: &Plan,
+    calendar: &Calendar,
+    kept: &[GroupCount],
+    first_row: usize,
+) -> (Vec<MetricsRow>, Option<Position>) {
+    let mut rows = Vec::new();
+    let mut last = None;
+    let mut sums: BTreeMap<u16, u64> = BTreeMap::new();
+    let (mut dropped, mut added) = (0, 0);
+    for row in first_row..calendar.rows() {
+        let window = calendar.window_of(row);
+        while let Some(entry) = kept.get(added).filter(|entry| entry.segment < window.end) {
+            *sums.entry(entry.group).or_default() += entry.count;
+            added += 1;
+        }
+        while let Some(entry) = kept.get(dropped).filter(|entry| entry.segment < window.start) {
+            if let Some(sum) = sums.get_mut(&entry.group) {
+                *sum -= entry.count;
+                if *sum == 0 {
+                    sums.remove(&entry.group);
+                }
+            }
+            dropped += 1;
+        }
+        let start = calendar.start_of(row);
+        let shown = plan
+            .after
+            .filter(|after| after.start == start)
+            .map(|after| after.group);
+        for (group, sum) in sums
+            .iter()
+            .filter(|(group, _)| shown.is_none_or(|shown| **group > shown))
+        {
+            if rows.len() == plan.limit {
+                return (rows, last);
+            }
+            rows.push(MetricsRow::grouped(calendar.local(start), group_by, *group, *sum));
+            last = Some(Position { start, group: *group });
+        }
+    }
+    (rows, None)
+}
