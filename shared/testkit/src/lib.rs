@@ -1,1 +1,3 @@
 //! Contract suites, builders, manual clock, in-memory and faulty adapters, for tests only.
+
+pub mod fixtures;
