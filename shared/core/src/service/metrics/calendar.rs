@@ -14,7 +14,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::local_time::LocalTime;
-use super::query::{Granularity, Plan};
+use super::query::Plan;
+use super::words::Granularity;
 use crate::domain::time::Minute;
 
 /// What the walk needs before its first boundary to know which dates were there before; more than any clock was ever

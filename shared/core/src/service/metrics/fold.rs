@@ -6,7 +6,8 @@
 use std::ops::Range;
 
 use super::calendar::Calendar;
-use super::query::{GroupBy, Plan};
+use super::query::Plan;
+use super::words::GroupBy;
 use crate::domain::bucket::Bucket;
 use crate::domain::counter::Counted;
 use crate::domain::verdict::Verdict;

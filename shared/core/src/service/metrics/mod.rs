@@ -23,6 +23,7 @@ mod query;
 mod table;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::sync::Arc;
 
@@ -31,11 +32,9 @@ pub use page::{
     InvalidByVerdict, MetricsMeta, MetricsPage, MetricsRow, MetricsState, MetricsTotals, PeakMinute,
     QueryEcho,
 };
-pub use query::{
-    BadWindow, Granularity, GroupBy, InvalidParameter, MetricsQuery, QueryError, UnknownGranularity,
-    UnsupportedBreakdown, Window,
-};
+pub use query::{InvalidParameter, MetricsQuery, QueryError};
 pub use table::{Cell, columns, write_csv};
+pub use words::{BadWindow, Granularity, GroupBy, UnknownGranularity, UnsupportedBreakdown, Window};
 
 use crate::domain::time::Minute;
 use crate::ports::{BucketStore, Clock};

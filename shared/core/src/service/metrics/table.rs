@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::local_time::LocalTime;
 use super::page::{MetricsPage, MetricsRow};
-use super::query::GroupBy;
+use super::words::GroupBy;
 use crate::domain::verdict::Verdict;
 
 /// Without a breakdown; after `invalid_clicks` one column for each invalid verdict, in the order of [`Verdict::ALL`].
