@@ -36,7 +36,7 @@ fn keep(name: &str, png: &[u8]) -> Result<()> {
 #[test]
 fn a_click_on_an_ad_opens_the_advertisers_page_and_is_counted_within_two_seconds() -> Result<()> {
     let server = Server::start()?;
-    let (chromium, _profile) = browser::launch()?;
+    let chromium = browser::launch()?;
     let page = chromium.new_tab()?;
     let complaints = browser::listen_for_errors(&page)?;
 
@@ -126,7 +126,7 @@ fn a_click_on_an_ad_opens_the_advertisers_page_and_is_counted_within_two_seconds
 #[test]
 fn to_a_foreign_host_the_page_says_that_the_counts_are_shown_only_locally() -> Result<()> {
     let server = Server::start()?;
-    let (chromium, _profile) = browser::launch()?;
+    let chromium = browser::launch()?;
     let page = chromium.new_tab()?;
     page.navigate_to(&format!(
         "{}/demo",

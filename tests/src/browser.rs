@@ -1,17 +1,21 @@
 //! A headless Chromium with a fresh profile.
 //!
-//! Invariant: the browser ends when the [`headless_chrome::Browser`] is dropped.
+//! Invariant: the browser and all its processes end when the [`Chromium`] is dropped.
 
 use std::ffi::{OsStr, OsString};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use headless_chrome::protocol::cdp::Browser::Close;
 use headless_chrome::protocol::cdp::types::Event;
 use headless_chrome::protocol::cdp::{Emulation, Log, Page, Runtime};
 use headless_chrome::{Browser, LaunchOptions, Tab};
 use tempfile::TempDir;
+
+use crate::until;
 
 /// What the pages opened by a test complained of.
 pub type Complaints = Arc<Mutex<Vec<String>>>;
@@ -19,11 +23,52 @@ pub type Complaints = Arc<Mutex<Vec<String>>>;
 /// A host name that leads to 127.0.0.1, in the browser only: how a page looks to somebody who is not on this machine.
 pub const FOREIGN_HOST: &str = "publisher.test";
 
-/// Starts the browser of `CHROMIUM` or the PATH. The folder is its profile: keep it as long as the browser.
+/// A running browser.
+pub struct Chromium {
+    browser: Browser,
+    // After the browser: it writes to its profile until it is gone.
+    _profile: TempDir,
+}
+
+impl Deref for Chromium {
+    type Target = Browser;
+    fn deref(&self) -> &Browser {
+        &self.browser
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        // Asked to, it ends its processes before itself; killed (as `Browser` does at last), it leaves them to notice.
+        let tab = self
+            .browser
+            .get_tabs()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .first()
+            .cloned();
+        if let Some(tab) = tab {
+            let _ = tab.call_method(Close(None));
+            let process = self.browser.get_process_id().unwrap_or_default();
+            let _ = until("the browser's end", Duration::from_secs(5), || {
+                Ok(has_ended(process).then_some(()))
+            });
+        }
+    }
+}
+
+/// Whether a child of this process has ended, waited for or not.
+fn has_ended(process: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_none_or(|(_, rest)| rest.starts_with('Z'))
+}
+
+/// Starts the browser of `CHROMIUM` or the PATH, with a fresh profile.
 ///
 /// # Errors
 /// There is no browser (with what to do about it), or it does not start.
-pub fn launch() -> Result<(Browser, TempDir)> {
+pub fn launch() -> Result<Chromium> {
     let profile = tempfile::tempdir()?;
     let rules = OsString::from(format!("--host-resolver-rules=MAP {FOREIGN_HOST} 127.0.0.1"));
     let mut arguments: Vec<&OsStr> = [
@@ -57,7 +102,10 @@ pub fn launch() -> Result<(Browser, TempDir)> {
         .args(arguments)
         .ignore_default_args(unwanted)
         .build()?;
-    Ok((Browser::new(options).context("starting Chromium")?, profile))
+    Ok(Chromium {
+        browser: Browser::new(options).context("starting Chromium")?,
+        _profile: profile,
+    })
 }
 
 /// Notes every error that the page's console shows.
