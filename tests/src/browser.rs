@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use headless_chrome::protocol::cdp::Browser::Close;
 use headless_chrome::protocol::cdp::types::Event;
 use headless_chrome::protocol::cdp::{Emulation, Log, Page, Runtime};
@@ -178,7 +180,15 @@ pub fn screenshot(tab: &Tab) -> Result<Vec<u8>> {
         height: full.height,
         scale: 1.0,
     };
-    tab.capture_screenshot(Page::CaptureScreenshotFormatOption::Png, None, Some(clip), true)
+    let shot = tab.call_method(Page::CaptureScreenshot {
+        format: Some(Page::CaptureScreenshotFormatOption::Png),
+        quality: None,
+        clip: Some(clip),
+        from_surface: Some(true),
+        capture_beyond_viewport: Some(true),
+        optimize_for_speed: None,
+    })?;
+    Ok(STANDARD.decode(shot.data)?)
 }
 
 /// The value of an expression in the page.
