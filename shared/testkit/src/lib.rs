@@ -1,3 +1,4 @@
 //! Contract suites, builders, manual clock, in-memory and faulty adapters, for tests only.
 
+pub mod contract;
 pub mod fixtures;
