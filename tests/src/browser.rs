@@ -82,6 +82,8 @@ pub fn launch() -> Result<Chromium> {
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
+        // A headless browser says so, and is a robot then.
+        "--user-agent=Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
     ]
     .map(OsStr::new)
     .to_vec();
