@@ -13,7 +13,7 @@ use base64::Engine;
 use clickledger_core::domain::kinesis_event::KinesisEvent;
 use clickledger_core::domain::record::{ClickRecord, CountedClick};
 use clickledger_core::domain::sequence::SequenceNumber;
-use clickledger_testkit::fixtures::click_event;
+use clickledger_testkit::fixtures::{ClickMaker, Delivered, click_event, kinesis_event};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde::Deserialize;
 
@@ -110,6 +110,19 @@ fn borrowed(event: BorrowedEvent<'_>, click: impl Fn(&[u8]) -> ClickRecord, mut 
     }
 }
 
+/// An event of which nothing can be read the short way: every key and every record is spelled otherwise than we and
+/// Kinesis do.
+fn unusual_event(records: u64) -> Vec<u8> {
+    let mut clicks = ClickMaker::new(1, 10_000, 1_767_312_000_000, 1000.0);
+    let delivered = (0..records).map(|n| {
+        let mut record = Delivered::click(n, &clicks.record()).unwrap();
+        record.partition_key = record.partition_key.replace('#', "\\u0023");
+        record.data.insert(0, b' ');
+        record
+    });
+    kinesis_event("shardId-000000000006", &delivered.collect::<Vec<_>>())
+}
+
 fn decode(c: &mut Criterion) {
     let mut group = c.benchmark_group("decode");
     for records in [1000, 6000] {
@@ -125,6 +138,10 @@ fn decode(c: &mut Criterion) {
         };
         group.bench_with_input(BenchmarkId::new("ours", records), &json, |b, json| {
             b.iter(|| ours(json, drop))
+        });
+        let unusual = unusual_event(records);
+        group.bench_with_input(BenchmarkId::new("ours_unusual", records), &unusual, |b, json| {
+            b.iter(|| ours(json, drop));
         });
         group.bench_with_input(BenchmarkId::new("serde_json_owned", records), &json, |b, json| {
             b.iter(|| serde_owned(json, drop));
