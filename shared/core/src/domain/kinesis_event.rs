@@ -5,7 +5,7 @@
 //! not base64, or no click, is for whoever counts to put in quarantine.
 //!
 //! The first record is read by a JSON parser; those that follow usually differ from it in five values only, and are held
-//! against its bytes (see [`shape`]). Every record that differs elsewhere goes through the parser again, so what is
+//! against its bytes (see `shape.rs`). Every record that differs elsewhere goes through the parser again, so what is
 //! accepted does not depend on which way it was read.
 
 mod arrival;
