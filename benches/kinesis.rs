@@ -137,7 +137,7 @@ fn decode(c: &mut Criterion) {
             black_box(click);
         };
         group.bench_with_input(BenchmarkId::new("ours", records), &json, |b, json| {
-            b.iter(|| ours(json, drop))
+            b.iter(|| ours(json, drop));
         });
         let unusual = unusual_event(records);
         group.bench_with_input(BenchmarkId::new("ours_unusual", records), &unusual, |b, json| {
