@@ -231,3 +231,55 @@ impl OpenSegment {
         *sum += count;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::entity::Entity;
+    use crate::domain::time::Minute;
+    use crate::service::metrics::words::Granularity;
+    use crate::service::metrics::{MetricsConfig, MetricsQuery};
+
+    const FROM: i64 = 29_455_200;
+
+    fn plan(group_by: GroupBy) -> Plan {
+        let query = MetricsQuery {
+            entity: Entity::Total,
+            from_ms: FROM * 60_000,
+            to_ms: (FROM + 1440) * 60_000,
+            granularity: Granularity::Minute,
+            group_by,
+            window: None,
+            time_zone: "UTC".to_owned(),
+            limit: Some(10),
+            cursor: None,
+        };
+        Plan::new(&query, &MetricsConfig::default()).unwrap()
+    }
+
+    #[test]
+    fn only_what_a_page_needs_is_kept_and_all_of_the_range_is_totalled() {
+        let minute = |minute| MinuteTotals {
+            minute: Minute(minute),
+            valid: 2,
+            invalid: [0, 0, 0, 0, 0, 0, 1, 0, 0],
+        };
+        let minutes: Vec<_> = (FROM..FROM + 1440).map(minute).collect();
+        for (group_by, entries) in [(GroupBy::None, 10), (GroupBy::Verdict, 12)] {
+            let plan = plan(group_by);
+            let calendar = Calendar::new(&plan, Granularity::Minute);
+            let mut fold = Fold::new(&plan, group_by, &calendar, 0);
+            fold.totals(&minutes);
+            let fold = fold.finish();
+            let kept = match &fold.kept {
+                Kept::Plain(rows) => rows.len(),
+                Kept::Grouped(entries) => entries.len(),
+            };
+            assert_eq!(
+                kept, entries,
+                "{group_by:?}: ten rows, and whether there are more"
+            );
+            assert_eq!((fold.totals.valid(), fold.totals.invalid()), (2880, 1440));
+        }
+    }
+}
