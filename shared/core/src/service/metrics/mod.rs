@@ -25,7 +25,10 @@ mod table;
 mod tests;
 mod words;
 
+use std::ops::Range;
 use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
 
 pub use local_time::{LocalTime, TimeError};
 pub use page::{
@@ -46,6 +49,8 @@ use query::Plan;
 const TOTALS_STRETCH: i64 = 32 * 1440;
 /// Minutes of one read with cells, of which a busy minute has hundreds.
 const CELLS_STRETCH: i64 = 7 * 1440;
+/// Reads with cells under way at the same time: the next stretch is read while this one is folded.
+const READS_AT_ONCE: usize = 2;
 
 /// The limits of queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,18 +117,23 @@ impl MetricsService {
         let as_of_ms = self.clock.now_ms();
         let mut fold = Fold::new(&plan, query.group_by, &calendar, first_row);
 
-        let with_cells = query.group_by.needs_cells();
-        let stretch = if with_cells { CELLS_STRETCH } else { TOTALS_STRETCH };
-        let mut at = calendar.first_minute();
-        while at < plan.to {
-            let (from, to) = (Minute(at), Minute(plan.to.min(at + stretch)));
-            if with_cells {
-                let buckets = self.buckets.read(query.entity, from, to).await?;
-                fold.cells(&buckets, |counted| page::group_of(query.group_by, counted));
-            } else {
-                fold.totals(&self.buckets.read_totals(query.entity, from, to).await?);
+        let (entity, group_by) = (query.entity, query.group_by);
+        if group_by.needs_cells() {
+            let reads = stretches(calendar.first_minute()..plan.to, CELLS_STRETCH)
+                .map(|minutes| self.buckets.read(entity, minutes.start, minutes.end));
+            let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);
+            while let Some(buckets) = reads.next().await {
+                fold.cells(&buckets?, |counted| page::group_of(group_by, counted));
             }
-            at = to.0;
+        } else {
+            for minutes in stretches(calendar.first_minute()..plan.to, TOTALS_STRETCH) {
+                fold.totals(
+                    &self
+                        .buckets
+                        .read_totals(entity, minutes.start, minutes.end)
+                        .await?,
+                );
+            }
         }
         Ok(page::assemble(
             query,
@@ -148,4 +158,12 @@ fn first_row(query: &MetricsQuery, plan: &Plan, calendar: &Calendar) -> Result<u
     } else {
         row
     })
+}
+
+/// A range of Unix minutes cut into stretches of at most `length`, in order.
+fn stretches(range: Range<i64>, length: i64) -> impl Iterator<Item = Range<Minute>> + Send {
+    let end = range.end;
+    range
+        .step_by(length as usize)
+        .map(move |from| Minute(from)..Minute(end.min(from + length)))
 }
