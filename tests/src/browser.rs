@@ -2,203 +2,259 @@
 //!
 //! Invariant: the browser and all its processes end when the [`Chromium`] is dropped.
 
-use std::ffi::{OsStr, OsString};
-use std::ops::Deref;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use headless_chrome::protocol::cdp::Browser::Close;
-use headless_chrome::protocol::cdp::types::Event;
-use headless_chrome::protocol::cdp::{Emulation, Log, Page, Runtime};
-use headless_chrome::{Browser, LaunchOptions, Tab};
+use anyhow::{Context, Result, anyhow, bail};
+use chromiumoxide::cdp::IntoEventKind;
+use chromiumoxide::cdp::browser_protocol::emulation::{MediaFeature, SetDeviceMetricsOverrideParams};
+use chromiumoxide::cdp::browser_protocol::log::{EventEntryAdded, LogEntryLevel};
+use chromiumoxide::cdp::js_protocol::runtime::{
+    ConsoleApiCalledType, EventConsoleApiCalled, EventExceptionThrown,
+};
+use chromiumoxide::listeners::EventStream;
+use chromiumoxide::page::ScreenshotParams;
+use chromiumoxide::{Browser, BrowserConfig, Page};
+use futures_util::{Stream, StreamExt};
 use tempfile::TempDir;
-
-use crate::until;
-
-/// What the pages opened by a test complained of.
-pub type Complaints = Arc<Mutex<Vec<String>>>;
+use tokio::runtime::Runtime;
 
 /// A host name that leads to 127.0.0.1, in the browser only: how a page looks to somebody who is not on this machine.
 pub const FOREIGN_HOST: &str = "publisher.test";
 
+/// How long the browser may take for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A running browser.
 pub struct Chromium {
+    runtime: Runtime,
     browser: Browser,
-    // After the browser: it writes to its profile until it is gone.
+    // Dropped last: the browser writes to its profile until it is gone.
     _profile: TempDir,
 }
 
-impl Deref for Chromium {
-    type Target = Browser;
-    fn deref(&self) -> &Browser {
-        &self.browser
+impl Chromium {
+    /// Starts the browser of `CHROMIUM` or the PATH, with a fresh profile.
+    ///
+    /// # Errors
+    /// There is no browser (with what to do about it), or it does not start.
+    pub fn launch() -> Result<Self> {
+        let profile = tempfile::tempdir()?;
+        let config = BrowserConfig::builder()
+            .chrome_executable(executable()?)
+            .user_data_dir(profile.path())
+            .new_headless_mode()
+            .no_sandbox()
+            .viewport(None)
+            .window_size(1280, 1000)
+            .launch_timeout(PATIENCE)
+            .request_timeout(PATIENCE)
+            // The crate's own arguments keep hidden tabs awake: here they are slowed down as they are for everybody.
+            .disable_default_args()
+            .args([
+                "disable-gpu",
+                "disable-quic",
+                "no-first-run",
+                "disable-background-networking",
+                "disable-breakpad",
+                "disable-component-update",
+                "disable-default-apps",
+                "disable-dev-shm-usage",
+                "disable-sync",
+            ])
+            .arg(("host-resolver-rules", format!("MAP {FOREIGN_HOST} 127.0.0.1").as_str()))
+            // A headless browser says so, and is a robot then.
+            .arg((
+                "user-agent",
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+            ))
+            .build()
+            .map_err(|error| anyhow!(error))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let (browser, mut handler) = runtime
+            .block_on(Browser::launch(config))
+            .context("starting Chromium")?;
+        // It passes messages on until the browser is gone; messages that it does not know are no concern of ours.
+        runtime.spawn(async move { while handler.next().await.is_some() {} });
+        Ok(Self {
+            runtime,
+            browser,
+            _profile: profile,
+        })
+    }
+
+    /// Opens a page in a tab of its own.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn open(&self, url: &str) -> Result<Tab<'_>> {
+        let tab = self.tab(self.wait(self.browser.new_page("about:blank"))?);
+        self.listen(&tab)?;
+        self.wait(tab.page.goto(url))?;
+        Ok(tab)
+    }
+
+    /// All tabs, also those that pages have opened.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn tabs(&self) -> Result<Vec<Tab<'_>>> {
+        Ok(self
+            .wait(self.browser.pages())?
+            .into_iter()
+            .map(|page| self.tab(page))
+            .collect())
+    }
+
+    fn tab(&self, page: Page) -> Tab<'_> {
+        Tab {
+            chromium: self,
+            page,
+            complaints: Arc::default(),
+        }
+    }
+
+    /// Waits for an answer of the browser.
+    fn wait<T>(&self, answer: impl Future<Output = chromiumoxide::Result<T>>) -> Result<T> {
+        let answer = async { tokio::time::timeout(PATIENCE, answer).await };
+        Ok(self
+            .runtime
+            .block_on(answer)
+            .context("the browser does not answer")??)
+    }
+
+    fn listen(&self, tab: &Tab<'_>) -> Result<()> {
+        self.wait(tab.page.enable_log())?;
+        self.wait(tab.page.enable_runtime())?;
+        self.note::<EventEntryAdded>(tab, |added| {
+            let entry = &added.entry;
+            (entry.level == LogEntryLevel::Error).then(|| format!("{} {:?}", entry.text, entry.url))
+        })?;
+        self.note::<EventExceptionThrown>(tab, |thrown| Some(format!("{:?}", thrown.exception_details)))?;
+        self.note::<EventConsoleApiCalled>(tab, |call| {
+            (call.r#type == ConsoleApiCalledType::Error).then(|| format!("{:?}", call.args))
+        })
+    }
+
+    fn note<E: IntoEventKind + Unpin>(&self, tab: &Tab<'_>, note: fn(&E) -> Option<String>) -> Result<()>
+    where
+        EventStream<E>: Stream<Item = Arc<E>> + Send + 'static,
+    {
+        let mut events = self.wait(tab.page.event_listener::<E>())?;
+        let complaints = Arc::clone(&tab.complaints);
+        self.runtime.spawn(async move {
+            while let Some(event) = events.next().await {
+                complaints
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .extend(note(&event));
+            }
+        });
+        Ok(())
     }
 }
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // Asked to, it ends its processes before itself; killed (as `Browser` does at last), it leaves them to notice.
-        let tab = self
-            .browser
-            .get_tabs()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .first()
-            .cloned();
-        if let Some(tab) = tab {
-            let _ = tab.call_method(Close(None));
-            let process = self.browser.get_process_id().unwrap_or_default();
-            let _ = until("the browser's end", Duration::from_secs(5), || {
-                Ok(has_ended(process).then_some(()))
+        // Asked to, it ends its processes before itself; killed, it leaves them to notice.
+        let browser = &mut self.browser;
+        self.runtime.block_on(async {
+            let closed = tokio::time::timeout(Duration::from_secs(5), async {
+                browser.close().await.ok()?;
+                browser.wait().await.ok()
             });
-        }
+            if !matches!(closed.await, Ok(Some(_))) {
+                browser.kill().await;
+            }
+        });
     }
 }
 
-/// Whether a child of this process has ended, waited for or not.
-fn has_ended(process: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_none_or(|(_, rest)| rest.starts_with('Z'))
+/// One tab.
+pub struct Tab<'a> {
+    chromium: &'a Chromium,
+    page: Page,
+    complaints: Arc<Mutex<Vec<String>>>,
 }
 
-/// Starts the browser of `CHROMIUM` or the PATH, with a fresh profile.
-///
-/// # Errors
-/// There is no browser (with what to do about it), or it does not start.
-pub fn launch() -> Result<Chromium> {
-    let profile = tempfile::tempdir()?;
-    let rules = OsString::from(format!("--host-resolver-rules=MAP {FOREIGN_HOST} 127.0.0.1"));
-    let mut arguments: Vec<&OsStr> = [
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        // A headless browser says so, and is a robot then.
-        "--user-agent=Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
-    ]
-    .map(OsStr::new)
-    .to_vec();
-    arguments.push(&rules);
-    // A page in a hidden tab is slowed down as it is for everybody.
-    let unwanted = [
-        "--disable-background-timer-throttling",
-        "--disable-backgrounding-occluded-windows",
-        "--disable-renderer-backgrounding",
-    ]
-    .map(OsStr::new)
-    .to_vec();
-    let options = LaunchOptions::default_builder()
-        .headless(false) // `--headless=new` above, rather than the crate's spelling of it
-        .sandbox(false)
-        .path(Some(executable()?))
-        .user_data_dir(Some(profile.path().to_owned()))
-        .window_size(Some((1280, 1000)))
-        .idle_browser_timeout(Duration::from_secs(120))
-        .args(arguments)
-        .ignore_default_args(unwanted)
-        .build()?;
-    Ok(Chromium {
-        browser: Browser::new(options).context("starting Chromium")?,
-        _profile: profile,
-    })
-}
+impl Tab<'_> {
+    /// The value of an expression in the page.
+    ///
+    /// # Errors
+    /// It throws, or the browser does not answer.
+    pub fn value(&self, expression: &str) -> Result<serde_json::Value> {
+        let found = self.chromium.wait(self.page.evaluate(expression))?;
+        Ok(found.value().cloned().unwrap_or_default())
+    }
 
-/// Notes every error that the page's console shows.
-///
-/// # Errors
-/// The browser does not answer.
-pub fn listen_for_errors(tab: &Tab) -> Result<Complaints> {
-    let complaints = Complaints::default();
-    let notes = Arc::clone(&complaints);
-    tab.enable_log()?.enable_runtime()?;
-    tab.add_event_listener(Arc::new(move |event: &Event| {
-        let note = match event {
-            Event::LogEntryAdded(added) if added.params.entry.level == Log::LogEntryLevel::Error => {
-                format!("{} {:?}", added.params.entry.text, added.params.entry.url)
-            }
-            Event::RuntimeExceptionThrown(thrown) => format!("{:?}", thrown.params.exception_details),
-            Event::RuntimeConsoleAPICalled(call)
-                if call.params.Type == Runtime::ConsoleAPICalledEventTypeOption::Error =>
-            {
-                format!("{:?}", call.params.args)
-            }
-            _ => return,
-        };
-        notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
-    }))?;
-    Ok(complaints)
-}
+    /// Clicks the middle of an element, as a mouse does.
+    ///
+    /// # Errors
+    /// There is no such element, or the browser does not answer.
+    pub fn click(&self, selector: &str) -> Result<()> {
+        let element = self
+            .chromium
+            .wait(self.page.find_element(selector))
+            .with_context(|| selector.to_owned())?;
+        self.chromium.wait(element.click())?;
+        Ok(())
+    }
 
-/// Lays the page out for a screen of this width, in the light or the dark scheme.
-///
-/// # Errors
-/// The browser does not answer.
-pub fn show_as(tab: &Tab, width: u32, height: u32, dark: bool) -> Result<()> {
-    tab.call_method(Emulation::SetDeviceMetricsOverride {
-        width,
-        height,
-        device_scale_factor: 1.0,
-        mobile: width < 600,
-        scale: None,
-        screen_width: None,
-        screen_height: None,
-        position_x: None,
-        position_y: None,
-        dont_set_visible_size: None,
-        screen_orientation: None,
-        viewport: None,
-        display_feature: None,
-        device_posture: None,
-    })?;
-    tab.call_method(Emulation::SetEmulatedMedia {
-        media: None,
-        features: Some(vec![Emulation::MediaFeature {
-            name: "prefers-color-scheme".into(),
-            value: if dark { "dark" } else { "light" }.into(),
-        }]),
-    })?;
-    Ok(())
-}
+    /// Shows this tab rather than the one that was opened last.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn bring_to_front(&self) -> Result<()> {
+        self.chromium.wait(self.page.bring_to_front())?;
+        Ok(())
+    }
 
-/// A PNG of the whole page, however long.
-///
-/// # Errors
-/// The browser does not answer.
-pub fn screenshot(tab: &Tab) -> Result<Vec<u8>> {
-    let full = tab.call_method(Page::GetLayoutMetrics(None))?.css_content_size;
-    let clip = Page::Viewport {
-        x: 0.0,
-        y: 0.0,
-        width: full.width,
-        height: full.height,
-        scale: 1.0,
-    };
-    let shot = tab.call_method(Page::CaptureScreenshot {
-        format: Some(Page::CaptureScreenshotFormatOption::Png),
-        quality: None,
-        clip: Some(clip),
-        from_surface: Some(true),
-        capture_beyond_viewport: Some(true),
-        optimize_for_speed: None,
-    })?;
-    Ok(STANDARD.decode(shot.data)?)
-}
+    /// Closes it.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn close(self) -> Result<()> {
+        self.chromium.wait(self.page.close())
+    }
 
-/// The value of an expression in the page.
-///
-/// # Errors
-/// It throws, or the browser does not answer.
-pub fn value(tab: &Tab, expression: &str) -> Result<serde_json::Value> {
-    Ok(tab.evaluate(expression, true)?.value.unwrap_or_default())
+    /// Lays the page out for a screen of this size, in the light or the dark scheme.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn show_as(&self, width: u32, height: u32, dark: bool) -> Result<()> {
+        let screen =
+            SetDeviceMetricsOverrideParams::new(i64::from(width), i64::from(height), 1.0, width < 600);
+        self.chromium.wait(self.page.execute(screen))?;
+        let scheme = MediaFeature::new("prefers-color-scheme", if dark { "dark" } else { "light" });
+        self.chromium
+            .wait(self.page.emulate_media_features(vec![scheme]))?;
+        Ok(())
+    }
+
+    /// A PNG of the whole page, however long.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn screenshot(&self) -> Result<Vec<u8>> {
+        let all = ScreenshotParams::builder()
+            .full_page(true)
+            .capture_beyond_viewport(true)
+            .build();
+        self.chromium.wait(self.page.screenshot(all))
+    }
+
+    /// Every error that the console of this page has shown; kept for tabs that [`Chromium::open`] opened.
+    pub fn complaints(&self) -> Vec<String> {
+        self.complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
 }
 
 #[allow(clippy::disallowed_methods)] // Which browser to use is the machine's business, not a setting of ours.
