@@ -1,13 +1,13 @@
 //! Queries over buckets: an entity's clicks by the minute, hour or day.
 //!
-//! One pass: the rows' boundaries are laid out once ([`calendar`]), the stored minutes are folded into them in the order
-//! of time ([`fold`]), a page is cut out of that ([`page`]). Minutes are read in stretches, so a long range needs no more
+//! One pass: the rows' boundaries are laid out once (`calendar`), the stored minutes are folded into them in the order
+//! of time (`fold`), a page is cut out of that (`page`). Minutes are read in stretches, so a long range needs no more
 //! memory than a short one.
 //!
 //! What the answers mean:
 //! - Rows cover the range and nothing else: the first begins at `from`, even in the middle of an hour, the last ends at
 //!   `to`. So they add up to the totals, whatever the zone and the granularity.
-//! - Days and hours are local: see [`calendar`] for days of 23 hours and hours of 30 minutes.
+//! - Days and hours are local: see `calendar` for days of 23 hours and hours of 30 minutes.
 //! - With a window a row is the sum of its own period and those before it, also before `from` (see [`Window`]). Totals
 //!   are of the range alone.
 //! - Without a breakdown every period has a row; with one, only groups that occur have.
