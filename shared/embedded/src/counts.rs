@@ -14,7 +14,8 @@ use crate::failure::Damaged;
 /// Clicks by verdict, in the order of [`Verdict::ALL`]; the first is `valid`.
 pub(crate) type Totals = [u64; 9];
 
-fn put(out: &mut Vec<u8>, mut number: u64) {
+/// Writes a varint.
+pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -22,7 +23,8 @@ fn put(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn take(bytes: &mut &[u8]) -> Result<u64, Damaged> {
+/// Reads a varint.
+pub(crate) fn take(bytes: &mut &[u8]) -> Result<u64, Damaged> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first().ok_or(Damaged("count"))?;

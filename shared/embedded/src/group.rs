@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clickledger_core::ports::Clock;
 use rusqlite::{Connection, Statement};
 
+use crate::partials::Partials;
 use crate::segment;
 
 type Hook = Box<dyn FnOnce() + Send>;
@@ -22,6 +23,8 @@ pub(crate) struct Group<'c> {
     pub(crate) claim: Statement<'c>,
     /// Whose an impression is.
     pub(crate) owner: Statement<'c>,
+    /// The partials that are being written.
+    pub(crate) partials: Partials,
     clock: Arc<dyn Clock>,
     insert: Statement<'c>,
     begin: Statement<'c>,
@@ -39,7 +42,7 @@ struct Lane {
 }
 
 /// A buffer that a burst has blown up beyond this is let go again.
-const KEPT_BYTES: usize = 1 << 20;
+pub(crate) const KEPT_BYTES: usize = 1 << 20;
 
 impl<'c> Group<'c> {
     /// Prepares for the open shards (numbers, in the order of their hash-key ranges); `next` is the first sequence number.
@@ -48,6 +51,7 @@ impl<'c> Group<'c> {
         clock: Arc<dyn Clock>,
         open: &[i64],
         next: i64,
+        partials: Partials,
     ) -> rusqlite::Result<Self> {
         let open = open
             .iter()
@@ -66,6 +70,7 @@ impl<'c> Group<'c> {
                  WHERE claims.expires_ms <= ?4",
             )?,
             owner: conn.prepare("SELECT click_id FROM claims WHERE impression_id = ?1")?,
+            partials,
             clock,
             insert: conn.prepare(
                 "INSERT INTO stream(last, shard, first, arrived_ms, records) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -97,7 +102,7 @@ impl<'c> Group<'c> {
         self.hooks.push(Box::new(hook));
     }
 
-    /// Writes the group's records; says the last sequence number, if there was any record.
+    /// Writes the group's records and partials; says the last sequence number, if there was any record.
     pub(crate) fn flush(&mut self) -> rusqlite::Result<Option<i64>> {
         let mut wrote = None;
         for lane in &mut self.open {
@@ -111,12 +116,14 @@ impl<'c> Group<'c> {
             wrote = Some(last);
             lane.clear();
         }
+        self.partials.flush(self.conn)?;
         Ok(wrote)
     }
 
     /// Commits.
     pub(crate) fn commit(&mut self) -> rusqlite::Result<()> {
         self.commit.execute([])?;
+        self.partials.committed(self.now_ms);
         self.hooks.drain(..).for_each(|hook| hook());
         Ok(())
     }
@@ -125,6 +132,7 @@ impl<'c> Group<'c> {
     pub(crate) fn roll_back(&mut self) {
         self.open.iter_mut().for_each(Lane::clear);
         self.hooks.clear();
+        self.partials.rolled_back();
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch("ROLLBACK")
         {

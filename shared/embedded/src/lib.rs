@@ -25,6 +25,8 @@ mod lake;
 mod lanes;
 mod lines;
 mod open;
+mod partial_log;
+mod partials;
 mod quarantine;
 mod queue;
 mod readers;

@@ -5,10 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clickledger_core::ports::Clock;
+use clickledger_core::ports::{Clock, PortError};
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::failure::Failure;
 use crate::gate::CommitGate;
+use crate::partials::{Hot, Pace, Partials};
 use crate::schema;
 use crate::system::SystemClock;
 
@@ -91,6 +93,14 @@ pub enum OpenError {
         /// What was asked for.
         asked: u32,
     },
+    /// What it holds can't be read.
+    #[error("the data folder {} can't be opened: {source}", .dir.display())]
+    Damaged {
+        /// Which folder.
+        dir: PathBuf,
+        /// What is damaged.
+        source: PortError,
+    },
     /// The database refuses.
     #[error("the database in the data folder can't be opened: {0}")]
     Database(#[from] rusqlite::Error),
@@ -134,10 +144,16 @@ pub(crate) struct StreamState {
     pub(crate) open: Vec<i64>,
     /// The next sequence number.
     pub(crate) next: i64,
+    /// The partials that are being written.
+    pub(crate) partials: Partials,
 }
 
 /// Opens the database and brings its stream to this many shards.
-pub(crate) fn database(dir: &Path, options: &OpenOptions) -> Result<(Connection, StreamState), OpenError> {
+pub(crate) fn database(
+    dir: &Path,
+    options: &OpenOptions,
+    hot: Hot,
+) -> Result<(Connection, StreamState), OpenError> {
     if !(1..=OpenOptions::MAX_SHARDS).contains(&options.shards) {
         return Err(OpenError::Shards {
             asked: options.shards,
@@ -153,7 +169,14 @@ pub(crate) fn database(dir: &Path, options: &OpenOptions) -> Result<(Connection,
         [],
         |row| row.get::<_, i64>(0),
     )?;
-    Ok((conn, StreamState { open, next }))
+    let partials = Partials::load(&conn, hot, Pace::default()).map_err(|failure| match failure {
+        Failure::Broken(error) => OpenError::Database(error),
+        Failure::Refused(source) => OpenError::Damaged {
+            dir: dir.to_owned(),
+            source,
+        },
+    })?;
+    Ok((conn, StreamState { open, next, partials }))
 }
 
 fn reshard(conn: &mut Connection, options: &OpenOptions) -> rusqlite::Result<Vec<i64>> {

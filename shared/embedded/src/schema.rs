@@ -39,6 +39,9 @@ CREATE TABLE buckets(
     watermark INTEGER NOT NULL, totals BLOB NOT NULL, cells BLOB NOT NULL,
     PRIMARY KEY(kind, id, minute, shard)) WITHOUT ROWID;
 
+-- One row is one commit group's writes of partials that are not in `buckets` yet (see `partials`).
+CREATE TABLE partial_log(id INTEGER PRIMARY KEY, writes BLOB NOT NULL);
+
 CREATE TABLE lanes(
     shard INTEGER NOT NULL, last INTEGER NOT NULL, first_arrival_ms INTEGER NOT NULL, last_arrival_ms INTEGER NOT NULL,
     ids BLOB NOT NULL, late_ids BLOB NOT NULL, PRIMARY KEY(shard, last));

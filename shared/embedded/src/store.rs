@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::checkpoint::{self, Signals};
 use crate::open::{self, FolderLock, OpenError, OpenOptions};
+use crate::partials::Hot;
 use crate::queue::Queue;
 use crate::readers::Readers;
 use crate::writer::Writer;
@@ -31,6 +32,7 @@ pub(crate) struct Store {
     pub(crate) queue: Arc<Queue>,
     pub(crate) readers: Readers,
     pub(crate) open_shards: usize,
+    pub(crate) hot: Hot,
     gate: CommitGate,
     published: watch::Receiver<u64>,
     signals: Signals,
@@ -50,7 +52,8 @@ impl Embedded {
     pub fn open(dir: impl AsRef<Path>, options: OpenOptions) -> Result<Self, OpenError> {
         let dir = dir.as_ref().to_owned();
         let lock = FolderLock::take(&dir)?;
-        let (conn, stream) = open::database(&dir, &options)?;
+        let hot = Hot::default();
+        let (conn, stream) = open::database(&dir, &options, hot.clone())?;
         let database = dir.join(schema::FILE);
         let (publish, published) = watch::channel(stream.next.cast_unsigned() - 1);
         let (queue, signals) = (Arc::new(Queue::new(options.queue)), Signals::default());
@@ -61,6 +64,7 @@ impl Embedded {
             clock: options.clock,
             open: stream.open,
             next: stream.next,
+            partials: stream.partials,
             published: publish,
             restart_log: Arc::clone(&signals.restart_log),
         };
@@ -83,6 +87,7 @@ impl Embedded {
             queue,
             readers: Readers::new(database),
             open_shards,
+            hot,
             gate: options.gate,
             published,
             signals,

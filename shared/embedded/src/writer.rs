@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::failure::{of_commit, unwritten};
 use crate::gate::CommitGate;
 use crate::group::Group;
+use crate::partials::Partials;
 use crate::queue::{Job, Queue};
 
 /// What the writer thread needs.
@@ -24,6 +25,8 @@ pub(crate) struct Writer {
     pub(crate) open: Vec<i64>,
     /// The next sequence number.
     pub(crate) next: i64,
+    /// The partials that are being written, as the log had them.
+    pub(crate) partials: Partials,
     /// The last sequence number that was committed.
     pub(crate) published: watch::Sender<u64>,
     /// Set when the log has grown so long that it should begin anew.
@@ -42,8 +45,18 @@ impl Drop for Abandon {
 impl Writer {
     /// Works until the queue is closed.
     pub(crate) fn run(self, conn: &Connection) {
-        let _abandon = Abandon(Arc::clone(&self.queue));
-        let mut group = match Group::new(conn, Arc::clone(&self.clock), &self.open, self.next) {
+        let Self {
+            queue,
+            gate,
+            clock,
+            open,
+            next,
+            partials,
+            published,
+            restart_log,
+        } = self;
+        let _abandon = Abandon(Arc::clone(&queue));
+        let mut group = match Group::new(conn, clock, &open, next, partials) {
             Ok(group) => group,
             Err(error) => {
                 tracing::error!(%error, "the database's statements can't be prepared");
@@ -51,8 +64,8 @@ impl Writer {
             }
         };
         let mut jobs = Vec::new();
-        while self.queue.take(&mut jobs) {
-            let outcome = self.commit(&mut group, &mut jobs);
+        while queue.take(&mut jobs) {
+            let outcome = commit(&mut group, &mut jobs, &gate, &published);
             if let Err(error) = &outcome {
                 group.roll_back();
                 tracing::warn!(%error, jobs = jobs.len(), "a group of writes was not committed");
@@ -60,25 +73,30 @@ impl Writer {
             for job in jobs.drain(..) {
                 job.settle(outcome.as_ref().copied());
             }
-            if self.restart_log.swap(false, Ordering::Relaxed) {
+            if restart_log.swap(false, Ordering::Relaxed) {
                 crate::checkpoint::restart(conn);
             }
         }
         drop(group);
         crate::checkpoint::truncate(conn);
     }
+}
 
-    fn commit(&self, group: &mut Group<'_>, jobs: &mut [Box<dyn Job>]) -> Result<(), PortError> {
-        group.begin().map_err(unwritten)?;
-        for job in jobs {
-            job.run(group).map_err(unwritten)?;
-        }
-        let last = group.flush().map_err(unwritten)?;
-        self.gate.pass()?;
-        group.commit().map_err(of_commit)?;
-        if let Some(last) = last {
-            self.published.send_replace(last.cast_unsigned());
-        }
-        Ok(())
+fn commit(
+    group: &mut Group<'_>,
+    jobs: &mut [Box<dyn Job>],
+    gate: &CommitGate,
+    published: &watch::Sender<u64>,
+) -> Result<(), PortError> {
+    group.begin().map_err(unwritten)?;
+    for job in jobs {
+        job.run(group).map_err(unwritten)?;
     }
+    let last = group.flush().map_err(unwritten)?;
+    gate.pass()?;
+    group.commit().map_err(of_commit)?;
+    if let Some(last) = last {
+        published.send_replace(last.cast_unsigned());
+    }
+    Ok(())
 }

@@ -1,0 +1,60 @@
+//! The stored form of a group's writes of partials: one after another, each as its key, its watermark and what it adds.
+//!
+//! All numbers are LEB128 varints: kind, id, minute, shard, watermark, how many counters, and for each counter its packed
+//! name and count.
+
+use clickledger_core::domain::counter::{CounterKey, Counters};
+
+use crate::counts::{put, take};
+use crate::failure::Damaged;
+use crate::partials::Key;
+
+/// Adds one write.
+pub(crate) fn push(log: &mut Vec<u8>, key: &Key, last: i64, delta: &Counters) {
+    for number in [key.kind, key.id, key.minute, key.shard, last] {
+        put(log, number.cast_unsigned());
+    }
+    put(log, delta.len() as u64);
+    for (counter, count) in delta.iter() {
+        put(log, counter.to_u16().into());
+        put(log, count);
+    }
+}
+
+/// The writes of a row, in order.
+pub(crate) struct Writes<'a>(pub(crate) &'a [u8]);
+
+impl Writes<'_> {
+    fn write(&mut self) -> Result<(Key, i64, Counters), Damaged> {
+        let bytes = &mut self.0;
+        let mut number = || take(bytes).map(u64::cast_signed);
+        let key = Key {
+            kind: number()?,
+            id: number()?,
+            minute: number()?,
+            shard: number()?,
+        };
+        let (last, count) = (number()?, number()?);
+        let mut delta = Counters::default();
+        for _ in 0..count {
+            let counter = u16::try_from(take(bytes)?).ok().and_then(CounterKey::from_u16);
+            delta.add(counter.ok_or(Damaged("log of partials"))?, take(bytes)?);
+        }
+        Ok((key, last, delta))
+    }
+}
+
+impl Iterator for Writes<'_> {
+    type Item = Result<(Key, i64, Counters), Damaged>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let write = self.write();
+        if write.is_err() {
+            self.0 = &[];
+        }
+        Some(write)
+    }
+}
