@@ -4,7 +4,7 @@
 //! once the log is long and nearly all of it is copied, the writer itself copies the small rest and begins the log anew
 //! (RESTART): a pause of milliseconds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Stop {
 }
 
 /// Works until stopped.
-pub(crate) fn run(database: PathBuf, stop: &Stop, restart_log: &AtomicBool) {
+pub(crate) fn run(database: &Path, stop: &Stop, restart_log: &AtomicBool) {
     let mut conn: Option<Connection> = None;
     // A log that is not longer than when it was last copied whole needs no look.
     let log = PathBuf::from(format!("{}-wal", database.display()));
@@ -54,7 +54,7 @@ pub(crate) fn run(database: PathBuf, stop: &Stop, restart_log: &AtomicBool) {
             continue;
         }
         if conn.is_none() {
-            conn = schema::connect(&database, &schema::CHECKPOINTER)
+            conn = schema::connect(database, &schema::CHECKPOINTER)
                 .inspect_err(|error| tracing::warn!(%error, "no connection for checkpoints"))
                 .ok();
         }

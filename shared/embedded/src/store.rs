@@ -80,7 +80,7 @@ impl Embedded {
             spawn("writer", Box::new(move || writer.run(&conn)))?,
             spawn(
                 "checkpoint",
-                Box::new(move || checkpoint::run(copied, &shared.stop, &shared.restart_log)),
+                Box::new(move || checkpoint::run(&copied, &shared.stop, &shared.restart_log)),
             )?,
         ];
         let store = Arc::new(Store {
@@ -201,3 +201,6 @@ impl Drop for Store {
         self.shut();
     }
 }
+
+#[cfg(test)]
+mod tests;
