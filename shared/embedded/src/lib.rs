@@ -10,7 +10,8 @@
 //! | `clickledger.lock` | nothing: whoever has the folder open holds its lock |
 //!
 //! Every write to the database passes through one thread, which commits whatever is queued as one group with one fsync
-//! (see [`writer`](crate::writer)). Invariant: an `Ok` means on the disk; a failure that is not `Ambiguous` means rolled back.
+//! (module `writer`), partials by way of a log of
+//! their own (module `partials`). Invariant: an `Ok` means on the disk; a failure that is not `Ambiguous` means rolled back.
 
 mod buckets;
 mod catalog;

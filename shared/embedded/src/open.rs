@@ -1,6 +1,6 @@
 //! Opening a data folder: its lock, its schema's version, its shards.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -115,7 +115,7 @@ impl FolderLock {
             dir: dir.to_owned(),
             source,
         };
-        std::fs::create_dir_all(dir).map_err(folder)?;
+        private_folder(dir).map_err(folder)?;
         let lock = dir.join("clickledger.lock");
         let file = File::options()
             .create(true)
@@ -129,6 +129,15 @@ impl FolderLock {
             Err(TryLockError::Error(source)) => Err(folder(source)),
         }
     }
+}
+
+/// Makes the folder where it is not there yet, for its owner alone: it holds the secrets that tokens are signed with.
+fn private_folder(dir: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
 }
 
 impl Drop for FolderLock {

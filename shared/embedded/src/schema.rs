@@ -115,7 +115,8 @@ pub(crate) fn connect(file: &Path, role: &Role) -> rusqlite::Result<Connection> 
     Ok(conn)
 }
 
-/// Bytes of a database page. Measured: 8 KiB pages make commits of claims and partials cost more than they save in segments.
+/// Bytes of a database page. Measured: with 8 KiB, claims of impressions that come in no order write half as many bytes
+/// again, and nothing else gets cheaper.
 pub(crate) const PAGE_BYTES: u32 = 4096;
 
 /// Makes the tables of a new database; of an old one, checks the version.

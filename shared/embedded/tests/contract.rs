@@ -1,5 +1,8 @@
 //! The embedded adapters under the suites that every adapter passes.
 
+// Helpers of tests are tests too.
+#![allow(clippy::unwrap_used)]
+
 use clickledger_embedded::{
     Buckets, Catalog, Claims, Embedded, Keys, Lanes, OpenOptions, Seals, SpillTable, Stream, TokenKeySafe,
 };

@@ -346,6 +346,19 @@ async fn folder_opens_once_at_a_time() {
     drop(open(dir.path(), 1));
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn new_folder_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("deep/data");
+    open(&data, 1).close().await;
+    assert_eq!(
+        std::fs::metadata(&data).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+}
+
 #[tokio::test]
 async fn folder_of_another_version_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();

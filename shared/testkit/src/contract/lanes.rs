@@ -70,7 +70,10 @@ pub async fn item_with_the_same_last_is_replaced(log: &dyn LaneLog) {
     let shard = shard();
     let first = item(5);
     logged(log, &shard, &[first.clone(), first.clone()]).await;
-    assert_eq!(log.read(&shard, None, 0).await.unwrap(), std::slice::from_ref(&first));
+    assert_eq!(
+        log.read(&shard, None, 0).await.unwrap(),
+        std::slice::from_ref(&first)
+    );
     let mut longer = first;
     longer.ids.push(unique::click_id());
     longer.late_ids.clear();

@@ -73,7 +73,10 @@ pub async fn unsettled_record_comes_again_after_its_time(spill: &dyn Spill) {
     let first = received(spill, &records, NOW_MS, 1_000).await;
     assert_eq!(places(&first), [0, 1, 2]);
     spill.settled(&first[1].1.receipt).await.unwrap();
-    assert_eq!(places(&received(spill, &records, NOW_MS + 999, 1_000).await), [0; 0]);
+    assert_eq!(
+        places(&received(spill, &records, NOW_MS + 999, 1_000).await),
+        [0; 0]
+    );
     let second = received(spill, &records, NOW_MS + 1_001, 1_000).await;
     assert_eq!(places(&second), [0, 2]);
     assert_eq!(
