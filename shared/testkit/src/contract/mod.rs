@@ -3,7 +3,7 @@
 //! A case takes a port and finds it as it is: it uses ids of its own, so that it also runs on a store that other cases (or
 //! another run) have written to. An adapter's tests name a function that opens it and let a macro make a test of every case:
 //!
-//! ```ignore
+//! ```text
 //! async fn open() -> (Claims, TempDir) { … }   // the port, and what must live as long as it
 //! clickledger_testkit::claim_store_contract!(open);
 //! ```
