@@ -3,7 +3,7 @@
 //! [`domain`] holds what is true without any I/O (ids, tokens, records, buckets, the fold), [`ports`] what the services
 //! need from the world, [`service`] the order in which ports are called. Nothing here knows AWS, Lambda, HTTP or SQL.
 //!
-//! Invariant: a count changes only through [`service::aggregate`], under the conditions of [`ports::BucketStore`].
+//! Invariant: a count changes only under the conditions of [`ports::BucketStore`].
 
 pub mod domain;
 pub mod ports;

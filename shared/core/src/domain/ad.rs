@@ -56,10 +56,15 @@ impl RedirectUrl {
         if text.len() > MAX_URL_BYTES {
             return Err(UrlError::TooLong);
         }
-        if text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
+        if text
+            .chars()
+            .any(|c| c.is_control() || c.is_whitespace() || c == '\\')
+        {
             return Err(UrlError::NotAbsolute);
         }
-        let Some((scheme, rest)) = text.split_once(':') else { return Err(UrlError::NotAbsolute) };
+        let Some((scheme, rest)) = text.split_once(':') else {
+            return Err(UrlError::NotAbsolute);
+        };
         if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
             return Err(UrlError::Scheme);
         }
@@ -80,7 +85,8 @@ impl RedirectUrl {
         match url.host() {
             Some(Host::Domain(domain)) if plain_domain(domain) => {}
             // The parser turns 0x7f.1, 017700000001 and 2130706433 into 127.0.0.1: take only the plain spelling.
-            Some(Host::Ipv4(address)) if authority.split(':').next() == Some(address.to_string().as_str()) => {}
+            Some(Host::Ipv4(address))
+                if authority.split(':').next() == Some(address.to_string().as_str()) => {}
             Some(Host::Ipv6(_)) => {}
             _ => return Err(UrlError::Host),
         }
@@ -106,7 +112,9 @@ fn plain_domain(domain: &str) -> bool {
         && domain.len() <= 253
         && domain.split('.').all(|label| {
             (1..=63).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         })
@@ -203,14 +211,27 @@ mod tests {
         for (given, kept) in [
             ("https://example.com/", "https://example.com/"),
             ("https://example.com", "https://example.com/"),
-            ("HTTP://Example.COM:8080/a?b=c#d", "http://example.com:8080/a?b=c#d"),
-            ("https://bücher.example/ü?q=ü", "https://xn--bcher-kva.example/%C3%BC?q=%C3%BC"),
+            (
+                "HTTP://Example.COM:8080/a?b=c#d",
+                "http://example.com:8080/a?b=c#d",
+            ),
+            (
+                "https://bücher.example/ü?q=ü",
+                "https://xn--bcher-kva.example/%C3%BC?q=%C3%BC",
+            ),
             ("http://127.0.0.1:8080/x", "http://127.0.0.1:8080/x"),
             ("http://[::1]:8080/x", "http://[::1]:8080/x"),
-            ("https://shop.example/?next=https://other.example/@x", "https://shop.example/?next=https://other.example/@x"),
+            (
+                "https://shop.example/?next=https://other.example/@x",
+                "https://shop.example/?next=https://other.example/@x",
+            ),
             ("https://shop.example/a%0d%0ab", "https://shop.example/a%0d%0ab"),
         ] {
-            assert_eq!(RedirectUrl::parse(given).map(|u| u.to_string()).as_deref(), Ok(kept), "{given}");
+            assert_eq!(
+                RedirectUrl::parse(given).map(|u| u.to_string()).as_deref(),
+                Ok(kept),
+                "{given}"
+            );
         }
     }
 
@@ -221,24 +242,83 @@ mod tests {
         let name = format!("https://{}example/", "abcdefghi.".repeat(26));
         let grows = format!("https://example.com/{}", "ü".repeat(600));
         let tricks = [
-            "", " ", "/", "//evil.example", "///evil.example", "/\\evil.example", "\\\\evil.example", "evil.example",
-            "evil.example/path", "?x", "#x", ":", "://evil.example", "http:", "http:/", "http://", "https://",
-            "http:evil.example", "http:/evil.example", "http:///evil.example", "https:\\\\evil.example",
-            "https:/\\evil.example", "https://\\evil.example", "javascript:alert(1)", "JaVaScRiPt:alert(1)",
-            "java\nscript:alert(1)", " javascript:alert(1)", "javascript://example.com/%0aalert(1)",
-            "data:text/html,<script>alert(1)</script>", "vbscript:x", "file:///etc/passwd", "ftp://example.com/",
-            "ws://example.com/", "blob:https://example.com/x", "view-source:https://example.com/",
-            "intent://example.com/#Intent;end", "mailto:a@b.example", "tel:123", "about:blank",
-            "https://user@evil.example/", "https://user:pass@evil.example/", "https://example.com@evil.example/",
-            "https://example.com:443@evil.example/", "https://@evil.example/", "https://:@evil.example/",
-            "https://example.com\\@evil.example/", "https://example.com%40evil.example/", "https://%65vil.example/",
-            "https://evil.example%00.example.com/", "https://exa mple.com/", "https://example.com/ x",
-            "https://example.com/\r\nSet-Cookie: a=b", "https://example.com/\nLocation: https://evil.example",
-            "https://example.com/\tx", "\thttps://example.com/", "https://example.com/\u{0}", "https://example.com/\u{7f}",
-            "https://example.com/\u{2028}x", "https://example.com/\u{a0}", "https://0x7f.1/", "https://2130706433/",
-            "https://017700000001/", "https://127.1/", "https://[::1/", "https://[evil]/", "https://example.com:99999/",
-            "https://example.com:port/", "https://.../", "https://-a.example/", "https://a-.example/", "https://a..b/",
-            "https://exa<mple>.com/", "https://１２７.0.0.1/", &long, &label, &name, &grows,
+            "",
+            " ",
+            "/",
+            "//evil.example",
+            "///evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "evil.example",
+            "evil.example/path",
+            "?x",
+            "#x",
+            ":",
+            "://evil.example",
+            "http:",
+            "http:/",
+            "http://",
+            "https://",
+            "http:evil.example",
+            "http:/evil.example",
+            "http:///evil.example",
+            "https:\\\\evil.example",
+            "https:/\\evil.example",
+            "https://\\evil.example",
+            "javascript:alert(1)",
+            "JaVaScRiPt:alert(1)",
+            "java\nscript:alert(1)",
+            " javascript:alert(1)",
+            "javascript://example.com/%0aalert(1)",
+            "data:text/html,<script>alert(1)</script>",
+            "vbscript:x",
+            "file:///etc/passwd",
+            "ftp://example.com/",
+            "ws://example.com/",
+            "blob:https://example.com/x",
+            "view-source:https://example.com/",
+            "intent://example.com/#Intent;end",
+            "mailto:a@b.example",
+            "tel:123",
+            "about:blank",
+            "https://user@evil.example/",
+            "https://user:pass@evil.example/",
+            "https://example.com@evil.example/",
+            "https://example.com:443@evil.example/",
+            "https://@evil.example/",
+            "https://:@evil.example/",
+            "https://example.com\\@evil.example/",
+            "https://example.com%40evil.example/",
+            "https://%65vil.example/",
+            "https://evil.example%00.example.com/",
+            "https://exa mple.com/",
+            "https://example.com/ x",
+            "https://example.com/\r\nSet-Cookie: a=b",
+            "https://example.com/\nLocation: https://evil.example",
+            "https://example.com/\tx",
+            "\thttps://example.com/",
+            "https://example.com/\u{0}",
+            "https://example.com/\u{7f}",
+            "https://example.com/\u{2028}x",
+            "https://example.com/\u{a0}",
+            "https://0x7f.1/",
+            "https://2130706433/",
+            "https://017700000001/",
+            "https://127.1/",
+            "https://[::1/",
+            "https://[evil]/",
+            "https://example.com:99999/",
+            "https://example.com:port/",
+            "https://.../",
+            "https://-a.example/",
+            "https://a-.example/",
+            "https://a..b/",
+            "https://exa<mple>.com/",
+            "https://１２７.0.0.1/",
+            &long,
+            &label,
+            &name,
+            &grows,
         ];
         assert!(tricks.len() >= 60);
         for trick in tricks {

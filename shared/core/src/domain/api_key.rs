@@ -84,7 +84,11 @@ impl FromStr for KeyId {
     type Err = BadKey;
     fn from_str(text: &str) -> Result<Self, BadKey> {
         let ok = text.len() == 12 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        if ok { Ok(Self(text.to_owned())) } else { Err(BadKey) }
+        if ok {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadKey)
+        }
     }
 }
 
@@ -124,10 +128,16 @@ impl PresentedKey {
 impl FromStr for PresentedKey {
     type Err = BadKey;
     fn from_str(text: &str) -> Result<Self, BadKey> {
-        let (id, secret) = text.strip_prefix("clk_").and_then(|rest| rest.split_once('_')).ok_or(BadKey)?;
+        let (id, secret) = text
+            .strip_prefix("clk_")
+            .and_then(|rest| rest.split_once('_'))
+            .ok_or(BadKey)?;
         let mut bytes = [0_u8; 32];
         match URL_SAFE_NO_PAD.decode_slice(secret, &mut bytes) {
-            Ok(32) => Ok(Self { key_id: id.parse()?, secret: bytes }),
+            Ok(32) => Ok(Self {
+                key_id: id.parse()?,
+                secret: bytes,
+            }),
             _ => Err(BadKey),
         }
     }
@@ -154,14 +164,28 @@ mod tests {
         let again: PresentedKey = key.reveal().parse().unwrap();
         assert!(stored(&key).opens(&again));
         assert!(!stored(&key).opens(&PresentedKey::generate([255; 9], [4; 32])));
-        assert!(!ApiKey { revoked_ms: Some(1), ..stored(&key) }.opens(&again));
+        assert!(
+            !ApiKey {
+                revoked_ms: Some(1),
+                ..stored(&key)
+            }
+            .opens(&again)
+        );
         assert!(!format!("{key:?}").contains(&URL_SAFE_NO_PAD.encode([3; 32])));
     }
 
     #[test]
     fn other_texts_are_no_keys() {
         let good = PresentedKey::generate([1; 9], [3; 32]).reveal();
-        for bad in ["", "clk_", "clk__", &good[1..], &good[..good.len() - 1], &format!("{good}A"), &good.replace('_', "-")] {
+        for bad in [
+            "",
+            "clk_",
+            "clk__",
+            &good[1..],
+            &good[..good.len() - 1],
+            &format!("{good}A"),
+            &good.replace('_', "-"),
+        ] {
             assert!(bad.parse::<PresentedKey>().is_err(), "{bad:?}");
         }
     }

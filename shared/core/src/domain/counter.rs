@@ -183,8 +183,14 @@ mod tests {
                 }
             }
         }
-        assert_eq!(CounterKey::of(Verdict::Valid, Device::Mobile, Country::ZZ).to_string(), "1ZZ");
-        assert_eq!(CounterKey::of(Verdict::Duplicate, Device::Mobile, Country::ZZ).to_string(), "x8");
+        assert_eq!(
+            CounterKey::of(Verdict::Valid, Device::Mobile, Country::ZZ).to_string(),
+            "1ZZ"
+        );
+        assert_eq!(
+            CounterKey::of(Verdict::Duplicate, Device::Mobile, Country::ZZ).to_string(),
+            "x8"
+        );
     }
 
     #[test]

@@ -45,7 +45,9 @@ impl Country {
 
     /// The country of these two capital letters.
     pub fn from_code(code: &[u8]) -> Option<Self> {
-        let [a @ b'A'..=b'Z', b @ b'A'..=b'Z'] = code else { return None };
+        let [a @ b'A'..=b'Z', b @ b'A'..=b'Z'] = code else {
+            return None;
+        };
         let place = INDEX[usize::from(a - b'A') * 26 + usize::from(b - b'A')];
         (place != 255).then_some(Self(place))
     }

@@ -66,6 +66,9 @@ pub struct UnknownDevice;
 impl FromStr for Device {
     type Err = UnknownDevice;
     fn from_str(text: &str) -> Result<Self, UnknownDevice> {
-        Self::ALL.into_iter().find(|d| d.as_str() == text).ok_or(UnknownDevice)
+        Self::ALL
+            .into_iter()
+            .find(|d| d.as_str() == text)
+            .ok_or(UnknownDevice)
     }
 }

@@ -26,11 +26,15 @@ pub enum IdError {
 
 /// Digits only: `u64::from_str` would also take a sign and leading zeros, so one id would have several spellings.
 fn parse_number(text: &str) -> Result<u64, IdError> {
-    let canonical = matches!(text.as_bytes(), [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit));
+    let canonical =
+        matches!(text.as_bytes(), [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit));
     if !canonical {
         return Err(IdError::NotANumber);
     }
-    text.parse::<u64>().ok().filter(|id| *id <= i64::MAX as u64).ok_or(IdError::NotANumber)
+    text.parse::<u64>()
+        .ok()
+        .filter(|id| *id <= i64::MAX as u64)
+        .ok_or(IdError::NotANumber)
 }
 
 macro_rules! numeric_id {
@@ -209,7 +213,9 @@ impl fmt::Display for SlotName {
 
 impl<'de> Deserialize<'de> for SlotName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -220,11 +226,29 @@ mod tests {
     #[test]
     fn numeric_ids_have_one_spelling() {
         assert_eq!("731".parse::<AdId>(), Ok(AdId(731)));
-        for bad in ["", "0", "01", "+1", "-1", " 1", "1 ", "1.0", "9223372036854775808", "18446744073709551616", "１"] {
+        for bad in [
+            "",
+            "0",
+            "01",
+            "+1",
+            "-1",
+            " 1",
+            "1 ",
+            "1.0",
+            "9223372036854775808",
+            "18446744073709551616",
+            "１",
+        ] {
             assert_eq!(bad.parse::<AdId>(), Err(IdError::NotANumber), "{bad:?}");
         }
-        assert_eq!(serde_json::to_string(&AdId(i64::MAX as u64)).unwrap(), "\"9223372036854775807\"");
-        assert!(serde_json::from_str::<AdId>("731").is_err(), "a JSON number may already have lost digits");
+        assert_eq!(
+            serde_json::to_string(&AdId(i64::MAX as u64)).unwrap(),
+            "\"9223372036854775807\""
+        );
+        assert!(
+            serde_json::from_str::<AdId>("731").is_err(),
+            "a JSON number may already have lost digits"
+        );
     }
 
     #[test]
@@ -234,7 +258,13 @@ mod tests {
         assert_eq!(id.to_string().len(), 22);
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(ClickId::from_bytes(id.to_bytes()), id);
-        for bad in ["", "AAAA", "AAAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAA+A", "AAAAAAAAAAAAAAAAAAAAAB"] {
+        for bad in [
+            "",
+            "AAAA",
+            "AAAAAAAAAAAAAAAAAAAAAAA",
+            "AAAAAAAAAAAAAAAAAAAA+A",
+            "AAAAAAAAAAAAAAAAAAAAAB",
+        ] {
             assert!(bad.parse::<ClickId>().is_err(), "{bad:?}");
         }
     }

@@ -27,7 +27,9 @@ impl ClientHasher {
     pub fn new(secret: &[u8; 32]) -> Self {
         let mut block = [0_u8; 64];
         block[..32].copy_from_slice(secret);
-        Self { secret: Hmac::new(&block.into()) }
+        Self {
+            secret: Hmac::new(&block.into()),
+        }
     }
 
     /// 64 bits of HMAC-SHA256 over the day, the kind of data and the data, in 11 characters of base64url.
@@ -77,8 +79,12 @@ pub fn referrer_host(referrer: &str) -> Option<String> {
     if referrer.len() > super::ad::MAX_URL_BYTES {
         return None;
     }
-    let url = url::Url::parse(referrer).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
-    url.domain().filter(|domain| domain.len() <= 253).map(str::to_owned)
+    let url = url::Url::parse(referrer)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    url.domain()
+        .filter(|domain| domain.len() <= 253)
+        .map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -100,13 +106,26 @@ mod tests {
         assert_eq!(hash, hasher.hash(HashedKind::Client, b"x", DAY_MS - 1));
         assert_ne!(hash, hasher.hash(HashedKind::Client, b"x", DAY_MS));
         assert_ne!(hash, hasher.hash(HashedKind::Agent, b"x", 0));
-        assert_ne!(hash, ClientHasher::new(&[2; 32]).hash(HashedKind::Client, b"x", 0));
+        assert_ne!(
+            hash,
+            ClientHasher::new(&[2; 32]).hash(HashedKind::Client, b"x", 0)
+        );
     }
 
     #[test]
     fn a_referrer_leaves_its_host_only() {
-        assert_eq!(referrer_host("https://News.Example:8443/a?user=1").as_deref(), Some("news.example"));
-        for bad in ["", "news.example", "javascript:1", "file:///x", "https://203.0.113.7/", &format!("https://{}/", "a".repeat(3000))] {
+        assert_eq!(
+            referrer_host("https://News.Example:8443/a?user=1").as_deref(),
+            Some("news.example")
+        );
+        for bad in [
+            "",
+            "news.example",
+            "javascript:1",
+            "file:///x",
+            "https://203.0.113.7/",
+            &format!("https://{}/", "a".repeat(3000)),
+        ] {
             assert_eq!(referrer_host(bad), None, "{bad:?}");
         }
     }

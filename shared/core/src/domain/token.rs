@@ -90,7 +90,10 @@ impl TokenKey {
         // 32 bytes fit a block of SHA-256, so the key schedule cannot fail.
         let mut block = [0_u8; 64];
         block[..32].copy_from_slice(secret);
-        Self { id, mac: Hmac::new(&block.into()) }
+        Self {
+            id,
+            mac: Hmac::new(&block.into()),
+        }
     }
 
     fn tag(&self, signed: &[u8]) -> [u8; 16] {
@@ -111,7 +114,10 @@ pub struct TokenKeyRing {
 impl TokenKeyRing {
     /// A ring that signs with `current`.
     pub fn new(current: TokenKey, previous: impl IntoIterator<Item = TokenKey>) -> Self {
-        Self { current, previous: previous.into_iter().collect() }
+        Self {
+            current,
+            previous: previous.into_iter().collect(),
+        }
     }
 
     /// Signs an impression.
@@ -191,7 +197,10 @@ mod tests {
         let tag = TokenKey::new(0, &secret).tag(b"what do ya want for nothing?");
         assert_eq!(
             tag,
-            [0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e, 0x6a, 0x04, 0x24, 0x26, 0x08, 0x95, 0x75, 0xc7]
+            [
+                0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e, 0x6a, 0x04, 0x24, 0x26, 0x08, 0x95, 0x75,
+                0xc7
+            ]
         );
     }
 
@@ -210,7 +219,10 @@ mod tests {
         for bit in 0..LENGTH * 8 {
             let mut changed = bytes.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(ring().verify(&URL_SAFE_NO_PAD.encode(&changed)).is_err(), "bit {bit}");
+            assert!(
+                ring().verify(&URL_SAFE_NO_PAD.encode(&changed)).is_err(),
+                "bit {bit}"
+            );
         }
         // And every bit of the text itself, which may then be no base64url, or no UTF-8, at all.
         for bit in 0..TOKEN_CHARS * 8 {
@@ -231,7 +243,10 @@ mod tests {
             assert_eq!(ring().verify(&cut).is_ok(), length == TOKEN_CHARS, "{length}");
         }
         assert_eq!(ring().verify(&"ä".repeat(36)), Err(TokenError::Malformed));
-        assert_eq!(ring().verify(&format!("{}=", &token[..71])), Err(TokenError::Malformed));
+        assert_eq!(
+            ring().verify(&format!("{}=", &token[..71])),
+            Err(TokenError::Malformed)
+        );
     }
 
     #[test]

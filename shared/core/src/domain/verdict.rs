@@ -80,6 +80,9 @@ pub struct UnknownVerdict;
 impl FromStr for Verdict {
     type Err = UnknownVerdict;
     fn from_str(text: &str) -> Result<Self, UnknownVerdict> {
-        Self::ALL.into_iter().find(|v| v.as_str() == text).ok_or(UnknownVerdict)
+        Self::ALL
+            .into_iter()
+            .find(|v| v.as_str() == text)
+            .ok_or(UnknownVerdict)
     }
 }

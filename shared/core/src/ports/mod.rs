@@ -25,4 +25,4 @@ pub use lanes::LaneLog;
 pub use quarantine::{Quarantine, Quarantined};
 pub use seals::SealStore;
 pub use spill::{Spill, Spilled};
-pub use stream::{ClickStream, Position, Shard, ShardReader, StreamRecord, Outgoing};
+pub use stream::{ClickStream, Outgoing, Position, Shard, ShardReader, StreamRecord};

@@ -62,7 +62,12 @@ pub trait ShardReader: Send + Sync {
     /// All shards that still hold records or may get some, parents before children.
     async fn shards(&self) -> PortResult<Vec<Shard>>;
     /// Records of the shard after `after`, in order, at most `limit`; empty where there is none now.
-    async fn read(&self, shard: &ShardId, after: Option<SequenceNumber>, limit: usize) -> PortResult<Vec<StreamRecord>>;
+    async fn read(
+        &self,
+        shard: &ShardId,
+        after: Option<SequenceNumber>,
+        limit: usize,
+    ) -> PortResult<Vec<StreamRecord>>;
     /// Where this consumer stands.
     async fn position(&self, consumer: &str, shard: &ShardId) -> PortResult<Position>;
     /// Moves the consumer on. A position never goes back by this call.
