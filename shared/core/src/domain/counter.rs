@@ -133,6 +133,11 @@ impl Counters {
         self.0.iter().copied()
     }
 
+    /// Whether this counter is among them.
+    pub fn contains(&self, key: CounterKey) -> bool {
+        self.0.binary_search_by_key(&key, |(k, _)| *k).is_ok()
+    }
+
     /// How many counters there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -1,3 +1,4 @@
 //! The order in which ports are called.
 
+pub mod aggregate;
 pub mod metrics;
