@@ -4,6 +4,7 @@ pub mod ad;
 pub mod agent;
 pub mod api_key;
 pub mod bucket;
+pub mod claim_life;
 pub mod counter;
 pub mod country;
 pub mod device;

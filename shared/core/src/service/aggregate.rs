@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use self::fold::{Absorbed, Groups};
 use self::seen::SeenIds;
 use crate::domain::bucket::{Committed, ShardId};
+use crate::domain::claim_life::ClaimLife;
 use crate::domain::lane::LaneItem;
 use crate::domain::mutation::{Broken, Mutation};
 use crate::domain::record::CountedClick;
@@ -64,8 +65,10 @@ pub struct AggregateConfig {
     pub sub_batch: usize,
     /// Most counters of one write (DynamoDB's expression holds 300 operators).
     pub counters_per_write: usize,
-    /// How long a claim made here lives: the token's life and the longest wait of a spilled click, milliseconds.
-    pub claim_lifetime_ms: i64,
+    /// Lifetimes of tokens and claims.
+    pub life: ClaimLife,
+    /// More records per second than this of one ad on a shard double the ad's fan-out.
+    pub hot_ad_per_s: u32,
 }
 
 impl Default for AggregateConfig {
@@ -75,7 +78,8 @@ impl Default for AggregateConfig {
             slack_ms: 60_000,
             sub_batch: 2000,
             counters_per_write: 150,
-            claim_lifetime_ms: 16 * 24 * 3_600_000,
+            life: ClaimLife::default(),
+            hot_ad_per_s: 400,
         }
     }
 }
@@ -273,7 +277,8 @@ impl Aggregate {
         let verdict = match (click.verdict, click.claimed, click.impression_id) {
             (Verdict::Valid, false, Some(impression_id)) => {
                 let now_ms = self.ports.clock.now_ms();
-                let expires_ms = now_ms.max(click.clicked_at_ms) + self.config.claim_lifetime_ms;
+                let life = self.config.life;
+                let expires_ms = life.expires_ms(impression_id, click.clicked_at_ms, now_ms, self.mutation);
                 let claim = Claim {
                     impression_id,
                     click_id: click.click_id,
