@@ -2,3 +2,5 @@
 
 pub mod contract;
 pub mod fixtures;
+pub mod sim_rng;
+pub mod virtual_time;
