@@ -33,6 +33,7 @@ fn environment(store: &Embedded, config: AggregateConfig) -> Aggregate {
         shards: Arc::new(store.stream()),
         quarantine: Arc::new(store.quarantine()),
         seals: Arc::new(store.seals()),
+        catalog: Arc::new(store.catalog()),
         clock: Arc::new(SystemClock),
     };
     Aggregate::new(ports, config, Mutation::default())
@@ -56,7 +57,7 @@ async fn run(aggregate: &Aggregate, lines: &[Line]) -> Option<SequenceNumber> {
             data,
         })
         .collect();
-    aggregate.run(&shard, &batch).await
+    aggregate.run(&shard, &batch, None).await
 }
 
 /// Gross and valid clicks of an entity, over all time.

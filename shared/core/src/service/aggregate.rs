@@ -4,24 +4,25 @@
 //! then log, and log only what is below the lowest failure. Nothing is worked after a failure.
 
 mod fold;
+mod hot_ads;
+mod judge;
+mod known;
 mod seen;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use self::fold::{Absorbed, Groups};
-use self::seen::SeenIds;
+use self::fold::{Groups, Piece};
+use self::judge::Judged;
+use self::known::Known;
 use crate::domain::bucket::{Committed, ShardId};
 use crate::domain::claim_life::ClaimLife;
 use crate::domain::lane::LaneItem;
 use crate::domain::mutation::{Broken, Mutation};
-use crate::domain::record::CountedClick;
 use crate::domain::sequence::SequenceNumber;
-use crate::domain::time::Hour;
-use crate::domain::verdict::Verdict;
 use crate::ports::{
-    BucketStore, Claim, ClaimStore, Claimed, Clock, LaneLog, PortResult, Quarantine, Quarantined, SealStore,
-    ShardReader,
+    AdCatalog, BucketStore, ClaimStore, Clock, LaneLog, PortError, PortResult, Quarantine, Quarantined,
+    SealStore, ShardReader,
 };
 
 /// One record of a batch, its data still as it came.
@@ -50,7 +51,9 @@ pub struct AggregatePorts {
     pub quarantine: Arc<dyn Quarantine>,
     /// For hours that sealing must count.
     pub seals: Arc<dyn SealStore>,
-    /// Decides which claims have expired.
+    /// Where a hot ad's fan-out is doubled.
+    pub catalog: Arc<dyn AdCatalog>,
+    /// Decides which claims have expired, and when the deadline has come.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -84,12 +87,6 @@ impl Default for AggregateConfig {
     }
 }
 
-/// What an environment knows of a shard's log.
-struct Known {
-    last: Option<SequenceNumber>,
-    seen: SeenIds,
-}
-
 /// Folds batches into partials. One batch of a shard at a time.
 pub struct Aggregate {
     ports: AggregatePorts,
@@ -110,17 +107,26 @@ impl Aggregate {
     }
 
     /// Works a batch of one shard, in order. Answers the lowest sequence number that could not be finished: the batch is
-    /// to be delivered again from there; `None` when all of it is done.
-    pub async fn run(&self, shard: &ShardId, batch: &[BatchRecord<'_>]) -> Option<SequenceNumber> {
+    /// to be delivered again from there; `None` when all of it is done. From `deadline_ms` on (Unix milliseconds) no
+    /// further sub-batch is begun, and the rest is handed back.
+    pub async fn run(
+        &self,
+        shard: &ShardId,
+        batch: &[BatchRecord<'_>],
+        deadline_ms: Option<i64>,
+    ) -> Option<SequenceNumber> {
         let first = batch.first()?;
-        let since_ms = first.arrived_at_ms - self.config.late_after_ms - self.config.slack_ms;
         // Taken out while the batch is worked: if this run is dropped half way, the next one begins cold.
-        let warm = self
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(shard);
-        let mut known = match self.read_log(shard, warm, since_ms).await {
+        let warm = self.lock().remove(shard);
+        let read = Known::read(
+            warm,
+            shard,
+            first.arrived_at_ms,
+            &self.ports,
+            &self.config,
+            self.mutation,
+        );
+        let mut known = match read.await {
             Ok(known) => known,
             Err(error) => {
                 tracing::warn!(%shard, %error, "the lane log could not be read");
@@ -129,54 +135,21 @@ impl Aggregate {
         };
         let mut failed = None;
         for sub_batch in batch.chunks(self.config.sub_batch.max(1)) {
-            failed = self.sub_batch(shard, sub_batch, &mut known).await;
-            if failed.is_some() {
+            if deadline_ms.is_some_and(|deadline_ms| self.ports.clock.now_ms() >= deadline_ms) {
+                failed = lowest(failed, Some(sub_batch[0].sequence_number));
+                break;
+            }
+            failed = lowest(failed, self.sub_batch(shard, sub_batch, &mut known).await);
+            if failed.is_some() && !self.mutation.is(Broken::GoesOnAfterFailure) {
                 break;
             }
         }
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(shard.clone(), known);
+        self.lock().insert(shard.clone(), known);
         failed
     }
 
-    /// Brings what is known up to date: warm, only the items after the last known; cold, the window of the shard and of
-    /// all its ancestors.
-    async fn read_log(&self, shard: &ShardId, warm: Option<Known>, since_ms: i64) -> PortResult<Known> {
-        let mut known = match warm {
-            Some(known) => known,
-            None => {
-                let mut seen = SeenIds::default();
-                let shards = self.ports.shards.shards().await?;
-                let parents = |id: &ShardId| {
-                    shards
-                        .iter()
-                        .find(|s| s.id == *id)
-                        .map(|s| s.parents.clone())
-                        .unwrap_or_default()
-                };
-                let (mut ancestors, mut next) = (parents(shard), 0);
-                while let Some(ancestor) = ancestors.get(next).cloned() {
-                    next += 1;
-                    for older in parents(&ancestor) {
-                        if !ancestors.contains(&older) {
-                            ancestors.push(older);
-                        }
-                    }
-                    for item in self.ports.lanes.read(&ancestor, None, since_ms).await? {
-                        seen.extend(&item.ids, item.last_arrival_ms);
-                    }
-                }
-                Known { last: None, seen }
-            }
-        };
-        for item in self.ports.lanes.read(shard, known.last, since_ms).await? {
-            known.seen.extend(&item.ids, item.last_arrival_ms);
-            known.last = known.last.max(Some(item.last));
-        }
-        known.seen.forget_before(since_ms);
-        Ok(known)
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ShardId, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn sub_batch(
@@ -185,116 +158,79 @@ impl Aggregate {
         batch: &[BatchRecord<'_>],
         known: &mut Known,
     ) -> Option<SequenceNumber> {
-        let mut absorbed: Vec<Absorbed> = Vec::with_capacity(batch.len());
-        let mut new = SeenIds::default();
-        let mut failed = None;
-        for record in batch {
-            match self.judge(shard, record, &known.seen, &new).await {
-                Ok(judged) => {
-                    if let Absorbed::Counted { click, .. } = &judged {
-                        new.extend(&[click.click_id], record.arrived_at_ms);
-                    }
-                    absorbed.push(judged);
-                }
-                Err(error) => {
-                    tracing::warn!(%shard, sequence_number = %record.sequence_number, %error, "a record could not be worked");
-                    failed = Some(record.sequence_number);
-                    break;
-                }
-            }
+        let judged = self.judge(shard, batch, known).await;
+        let mut groups = Groups::fold(&judged.counted, self.mutation);
+        let arrivals_ms = (batch[0].arrived_at_ms, batch[batch.len() - 1].arrived_at_ms);
+        let hot = known
+            .meter
+            .take(groups.ads(), arrivals_ms, self.config.hot_ad_per_s);
+
+        let mut failed = judged.failed;
+        if self.mutation.is(Broken::LogBeforeCommit) {
+            failed = self.log(shard, batch, &judged, known, failed).await;
         }
-        let mut groups = Groups::fold(batch, &absorbed);
         failed = lowest(failed, self.commit(shard, batch, &mut groups).await);
-        let done = batch
-            .iter()
-            .zip(&absorbed)
-            .take_while(|(r, _)| failed.is_none_or(|f| r.sequence_number < f));
-        let mut item = LaneItem {
-            last: SequenceNumber::ZERO,
-            first_arrival_ms: i64::MAX,
-            last_arrival_ms: i64::MIN,
-            ids: Vec::new(),
-            late_ids: Vec::new(),
-        };
-        for (record, judged) in done {
-            item.last = record.sequence_number;
-            item.first_arrival_ms = item.first_arrival_ms.min(record.arrived_at_ms);
-            item.last_arrival_ms = item.last_arrival_ms.max(record.arrived_at_ms);
-            match judged {
-                Absorbed::Counted { click, .. } => item.ids.push(click.click_id),
-                Absorbed::Late(click) => item.late_ids.push(click.click_id),
-                Absorbed::Quarantined => {}
+        failed = self.log(shard, batch, &judged, known, failed).await;
+
+        for ad_id in hot {
+            match hot_ads::double(&*self.ports.catalog, &*self.ports.shards, ad_id).await {
+                Ok(true) => tracing::info!(%ad_id, %shard, "a hot ad's fan-out was doubled"),
+                Ok(false) => {}
+                // It is tried again as long as the ad stays hot.
+                Err(error) => tracing::warn!(%ad_id, %error, "a hot ad's fan-out could not be doubled"),
             }
         }
-        if item.last == SequenceNumber::ZERO {
-            return failed;
-        }
-        let (last, ids, arrival) = (item.last, item.ids.clone(), item.last_arrival_ms);
-        if let Err(error) = self.ports.lanes.append(shard, item).await {
-            tracing::warn!(%shard, %error, "the lane log could not be written");
-            return batch.first().map(|record| record.sequence_number);
-        }
-        known.seen.extend(&ids, arrival);
-        known.last = known.last.max(Some(last));
         failed
     }
 
-    /// What becomes of one record; an error holds the batch up from here.
-    async fn judge(
+    /// Logs what is below the lowest failure; answers the lowest failure then. What could not be finished or logged is no
+    /// longer known.
+    async fn log(
         &self,
         shard: &ShardId,
-        record: &BatchRecord<'_>,
-        known: &SeenIds,
-        new: &SeenIds,
-    ) -> PortResult<Absorbed> {
-        let click = match CountedClick::parse(record.data) {
-            Ok(click) => click,
+        batch: &[BatchRecord<'_>],
+        judged: &Judged,
+        known: &mut Known,
+        failed: Option<SequenceNumber>,
+    ) -> Option<SequenceNumber> {
+        let whole = self.mutation.is(Broken::LogAboveFailure);
+        let done = match failed {
+            Some(failed) if !whole => batch.partition_point(|record| record.sequence_number < failed),
+            _ => batch.len(),
+        };
+        let is_done = |place: u32| (place as usize) < done;
+        let mut logged = Ok(());
+        if let Some(last) = done.checked_sub(1).map(|last| &batch[last]) {
+            let arrivals = batch[..done].iter().map(|record| record.arrived_at_ms);
+            let counted = judged.counted.iter().filter(|counted| is_done(counted.place));
+            let late = judged.late.iter().filter(|(place, _)| is_done(*place));
+            let mut item = LaneItem {
+                last: last.sequence_number,
+                first_arrival_ms: arrivals.clone().min().unwrap_or(last.arrived_at_ms),
+                last_arrival_ms: arrivals.max().unwrap_or(last.arrived_at_ms),
+                ids: counted.map(|counted| self.repeat_id(&counted.click)).collect(),
+                late_ids: late.map(|(_, id)| *id).collect(),
+            };
+            if self.mutation.is(Broken::LateEntersLog) {
+                item.ids.extend(&item.late_ids);
+            }
+            logged = self.ports.lanes.append(shard, item).await;
+            if logged.is_ok() {
+                known.last = known.last.max(Some(last.sequence_number));
+            }
+        }
+        for (place, id) in &judged.added {
+            if logged.is_err() || !is_done(*place) {
+                known.seen.remove(*id);
+            }
+        }
+        match logged {
+            Ok(()) => failed,
             Err(error) => {
-                if !self.mutation.is(Broken::QuarantineForgets) {
-                    let item = Quarantined {
-                        shard: shard.clone(),
-                        sequence_number: record.sequence_number,
-                        arrived_at_ms: record.arrived_at_ms,
-                        reason: error.to_string(),
-                        bytes: record.data.to_vec(),
-                    };
-                    self.ports.quarantine.keep(item).await?;
-                }
-                return Ok(Absorbed::Quarantined);
+                tracing::warn!(%shard, %error, "the lane log could not be written");
+                batch.first().map(|record| record.sequence_number)
             }
-        };
-        // Late is judged for each copy.
-        if record.arrived_at_ms - click.clicked_at_ms > self.config.late_after_ms {
-            self.ports
-                .seals
-                .mark_dirty(&[Hour::of(click.clicked_at_ms)])
-                .await?;
-            return Ok(Absorbed::Late(click));
         }
-        if known.contains(click.click_id) || new.contains(click.click_id) {
-            return Ok(Absorbed::Counted { click, verdict: None });
-        }
-        let verdict = match (click.verdict, click.claimed, click.impression_id) {
-            (Verdict::Valid, false, Some(impression_id)) => {
-                let now_ms = self.ports.clock.now_ms();
-                let life = self.config.life;
-                let expires_ms = life.expires_ms(impression_id, click.clicked_at_ms, now_ms, self.mutation);
-                let claim = Claim {
-                    impression_id,
-                    click_id: click.click_id,
-                    expires_ms,
-                };
-                match self.ports.claims.claim(claim, now_ms).await? {
-                    Claimed::First => Verdict::Valid,
-                    Claimed::DuplicateOf(_) => Verdict::Duplicate,
-                }
-            }
-            (verdict, ..) => verdict,
-        };
-        Ok(Absorbed::Counted {
-            click,
-            verdict: Some(verdict),
-        })
     }
 
     /// Commits every group, its pieces in order up to the first that fails; answers the lowest sequence number not written.
@@ -306,42 +242,68 @@ impl Aggregate {
     ) -> Option<SequenceNumber> {
         let mut failed = None;
         loop {
-            let (pieces, writes) = groups.next_writes(shard, batch, self.config.counters_per_write);
+            let most = self.config.counters_per_write;
+            let (pieces, writes) = groups.next_writes(shard, batch, most, self.mutation);
             if writes.is_empty() {
                 return failed;
             }
-            let outcomes = self.ports.buckets.commit(writes.clone()).await;
-            for ((piece, write), outcome) in pieces.into_iter().zip(&writes).zip(outcomes) {
-                match outcome {
-                    Ok(Committed::Applied) => groups.applied(piece),
-                    Ok(Committed::Stale(Some(watermark))) => groups.stale(piece, batch, watermark),
-                    Ok(Committed::Stale(None)) => {
-                        // The partial vanished between two writes: nobody may do that; try the whole again.
-                        failed = lowest(failed, groups.give_up(piece, batch));
+            let outcomes = self.ports.buckets.commit(writes).await;
+            // An adapter that answers less than it was asked has failed the rest.
+            let outcomes = outcomes
+                .into_iter()
+                .map(Some)
+                .chain(std::iter::repeat_with(|| None));
+            for (piece, outcome) in pieces.into_iter().zip(outcomes) {
+                let given_up = match outcome {
+                    Some(Ok(Committed::Applied)) => {
+                        groups.applied(piece);
+                        continue;
                     }
-                    Err(error) if error.is_retryable() => {
-                        tracing::warn!(%shard, entity = %write.key.entity, %error, "a partial could not be written");
-                        failed = lowest(failed, groups.give_up(piece, batch));
+                    Some(Ok(Committed::Stale(Some(watermark)))) => {
+                        groups.stale(piece, batch, watermark);
+                        continue;
                     }
-                    Err(error) => {
-                        let item = Quarantined {
-                            shard: shard.clone(),
-                            sequence_number: piece.first(batch),
-                            arrived_at_ms: self.ports.clock.now_ms(),
-                            reason: error.to_string(),
-                            bytes: format!("{write:?}").into_bytes(),
-                        };
-                        let kept = self.ports.quarantine.keep(item).await;
-                        let marked = self.ports.seals.mark_dirty(&[write.key.minute.hour()]).await;
-                        if kept.is_ok() && marked.is_ok() {
+                    Some(Err(error)) if !error.is_retryable() => {
+                        if self.give_to_quarantine(shard, batch, groups, piece, &error).await {
                             groups.applied(piece);
-                        } else {
-                            failed = lowest(failed, groups.give_up(piece, batch));
+                            continue;
                         }
+                        error.to_string()
                     }
-                }
+                    Some(Err(error)) => error.to_string(),
+                    // Nobody may delete a partial; the whole is tried again.
+                    Some(Ok(Committed::Stale(None))) => "the partial vanished between two writes".to_owned(),
+                    None => "no outcome".to_owned(),
+                };
+                tracing::warn!(%shard, entity = %groups.key(piece).entity, error = given_up, "a partial could not be written");
+                failed = lowest(failed, groups.give_up(piece, batch, self.mutation));
             }
         }
+    }
+
+    /// A delta that can never be written is kept with its reason, and its hour is sealing's to count.
+    async fn give_to_quarantine(
+        &self,
+        shard: &ShardId,
+        batch: &[BatchRecord<'_>],
+        groups: &Groups,
+        piece: Piece,
+        error: &PortError,
+    ) -> bool {
+        let item = Quarantined {
+            shard: shard.clone(),
+            sequence_number: groups.first(piece, batch),
+            arrived_at_ms: self.ports.clock.now_ms(),
+            reason: error.to_string(),
+            bytes: groups.describe(piece, batch).into_bytes(),
+        };
+        let hour = groups.key(piece).minute.hour();
+        let kept: PortResult<()> = async {
+            self.ports.quarantine.keep(item).await?;
+            self.ports.seals.mark_dirty(&[hour]).await
+        }
+        .await;
+        kept.is_ok()
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod aggregate;
 pub mod click;
 pub mod key_ring;
+pub mod maintenance;
 pub mod metrics;
 pub mod pump;
 pub mod settle;

@@ -41,7 +41,7 @@ impl Consumer for Aggregate {
                 data: &record.data,
             })
             .collect();
-        self.run(shard, &batch).await
+        self.run(shard, &batch, None).await
     }
 }
 
