@@ -1,10 +1,13 @@
 //! The order in which ports are called.
 
+pub mod ads;
 pub mod aggregate;
 pub mod click;
 pub mod key_ring;
 pub mod maintenance;
+pub mod keys;
 pub mod metrics;
+pub mod placements;
 pub mod pump;
 pub mod settle;
 mod within;
