@@ -2,5 +2,6 @@
 
 pub mod contract;
 pub mod fixtures;
+pub mod memory;
 pub mod sim_rng;
 pub mod virtual_time;
