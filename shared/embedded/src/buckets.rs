@@ -4,19 +4,21 @@
 //! does either.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use clickledger_core::domain::bucket::{Bucket, Committed, PartialWrite};
-use clickledger_core::domain::counter::{Counted, Counters};
+use clickledger_core::domain::counter::Counters;
 use clickledger_core::domain::entity::Entity;
 use clickledger_core::domain::time::Minute;
-use clickledger_core::ports::{BucketStore, MinuteTotals, PortResult};
+use clickledger_core::ports::{BucketStore, MinuteTotals, PortError, PortResult};
 use rusqlite::{Connection, Row};
 
 use crate::counts::{self, Totals};
 use crate::failure::Failure;
 use crate::group::Group;
-use crate::partials::stored;
+use crate::hot::stored;
+use crate::hour_row::{PLACES, Partials, TotalsOf};
 use crate::store::Store;
 
 /// The embedded [`BucketStore`].
@@ -33,91 +35,203 @@ struct Range {
     to: Minute,
 }
 
+/// How long a write waits for room in memory.
+const WAIT: Duration = Duration::from_secs(2);
+
 impl Buckets {
     pub(crate) fn new(store: Arc<Store>) -> Self {
         Self { store }
     }
 
-    /// Adds up the entity's partials by minute: those in memory with `hot`, other rows of `buckets` with `row`.
-    async fn sum<T: Default + Send + 'static>(
+    /// Waits until partials in memory have been put into their rows, where there are too many.
+    async fn room(&self) -> PortResult<()> {
+        let mut full = self.store.full.clone();
+        if !*full.borrow() {
+            return Ok(());
+        }
+        match tokio::time::timeout(WAIT, full.wait_for(|full| !full)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(PortError::unavailable(
+                "too many partials wait to be put into their table",
+            )),
+        }
+    }
+
+    /// Adds up the entity's partials by minute: those in memory with `hot`, other partials of `buckets` with `row`, which
+    /// gets each row's place to add to, and which of its places to leave out.
+    async fn sum<T: Sum>(
         &self,
         range: Range,
         columns: &'static str,
         hot: fn(&Counters, &mut T),
-        row: fn(&Row<'_>, &mut T) -> Result<(), Failure>,
+        row: fn(&Row<'_>, &mut Minutes<T>, i64, u64) -> Result<(), Failure>,
     ) -> PortResult<Vec<(Minute, T)>> {
-        // Memory first: see `Hot::range`.
-        let in_memory = self.store.hot.range(range.entity, range.from, range.to);
-        let query = move |conn: &Connection| {
-            let mut sums = rows(conn, range, columns, row, |minute, shard| {
-                in_memory.first().is_some_and(|first| first.0 <= minute)
-                    && in_memory
-                        .binary_search_by_key(&(minute, shard), |partial| (partial.0, partial.1))
-                        .is_ok()
-            })?;
-            for (minute, _, counters) in &in_memory {
-                let place = sums.partition_point(|(other, _)| other.0 < *minute);
-                if sums.get(place).is_none_or(|(other, _)| other.0 != *minute) {
-                    sums.insert(place, (Minute(*minute), T::default()));
+        // Memory first: what leaves it is in the table by then.
+        let (mut in_memory, mut sums) = (Vec::<InMemory>::new(), Minutes::new(range));
+        self.store
+            .hot
+            .each(range.entity, range.from, range.to, |key, counters| {
+                let (row, place) = ((key.row.hour, key.row.shard), 1 << key.place);
+                match in_memory.last_mut().filter(|last| last.row == row) {
+                    Some(last) => last.places |= place,
+                    None => in_memory.push(InMemory { row, places: place }),
                 }
-                hot(counters, &mut sums[place].1);
-            }
-            Ok(sums)
+                hot(counters, sums.at(key.row.hour, key.place));
+            });
+        let in_memory_sums = sums.finish();
+        let query = move |conn: &Connection| {
+            let mut sums = Minutes::new(range);
+            each_row(conn, range, columns, |stored, hour, shard| {
+                let found = in_memory.binary_search_by_key(&(hour, shard), |found| found.row);
+                row(
+                    stored,
+                    &mut sums,
+                    hour,
+                    found.map_or(0, |found| in_memory[found].places),
+                )
+            })?;
+            Ok(merged(sums.finish(), in_memory_sums))
         };
         self.store.readers.read(query).await
     }
 }
 
-fn rows<T: Default>(
+/// Which partials of a row, by hour and shard, are in memory.
+struct InMemory {
+    row: (i64, i64),
+    /// Bit n is the hour's minute n.
+    places: u64,
+}
+
+/// What partials add up to.
+trait Sum: Default + Send + 'static {
+    fn add(&mut self, other: &Self);
+}
+
+impl Sum for Totals {
+    fn add(&mut self, other: &Self) {
+        self.iter_mut().zip(other).for_each(|(sum, count)| *sum += count);
+    }
+}
+
+impl Sum for Counters {
+    fn add(&mut self, other: &Self) {
+        self.merge(other);
+    }
+}
+
+/// Sums by minute, made hour by hour.
+struct Minutes<T> {
+    range: Range,
+    hour: i64,
+    sums: [T; PLACES as usize],
+    /// Bit n: minute n of the hour has a sum.
+    present: u64,
+    finished: Vec<(Minute, T)>,
+}
+
+impl<T: Sum> Minutes<T> {
+    fn new(range: Range) -> Self {
+        Self {
+            range,
+            hour: 0,
+            sums: std::array::from_fn(|_| T::default()),
+            present: 0,
+            finished: Vec::new(),
+        }
+    }
+
+    /// Whether the minute is asked for and not among the places that are left out.
+    fn wants(&self, hour: i64, place: u8, without: u64) -> bool {
+        without >> place & 1 == 0 && (self.range.from..self.range.to).contains(&minute(hour, place))
+    }
+
+    /// The minute's sum; hours come in order.
+    fn at(&mut self, hour: i64, place: u8) -> &mut T {
+        if hour != self.hour {
+            self.finish_hour();
+            self.hour = hour;
+        }
+        self.present |= 1 << place;
+        &mut self.sums[usize::from(place)]
+    }
+
+    fn finish_hour(&mut self) {
+        while self.present != 0 {
+            let place = self.present.trailing_zeros() as u8;
+            self.present &= self.present - 1;
+            let sum = std::mem::take(&mut self.sums[usize::from(place)]);
+            self.finished.push((minute(self.hour, place), sum));
+        }
+    }
+
+    fn finish(mut self) -> Vec<(Minute, T)> {
+        self.finish_hour();
+        self.finished
+    }
+}
+
+fn minute(hour: i64, place: u8) -> Minute {
+    Minute(hour * i64::from(PLACES) + i64::from(place))
+}
+
+/// Both lists' sums, by minute.
+fn merged<T: Sum>(stored: Vec<(Minute, T)>, in_memory: Vec<(Minute, T)>) -> Vec<(Minute, T)> {
+    if in_memory.is_empty() {
+        return stored;
+    }
+    let mut all = Vec::with_capacity(stored.len() + in_memory.len());
+    let mut in_memory = in_memory.into_iter().peekable();
+    for (minute, mut sum) in stored {
+        while let Some(earlier) = in_memory.next_if(|(other, _)| *other < minute) {
+            all.push(earlier);
+        }
+        if let Some((_, same)) = in_memory.next_if(|(other, _)| *other == minute) {
+            sum.add(&same);
+        }
+        all.push((minute, sum));
+    }
+    all.extend(in_memory);
+    all
+}
+
+/// Gives the entity's rows to `each`, with their hour and shard, in that order.
+fn each_row(
     conn: &Connection,
     range: Range,
     columns: &str,
-    add: fn(&Row<'_>, &mut T) -> Result<(), Failure>,
-    skip: impl Fn(i64, i64) -> bool,
-) -> Result<Vec<(Minute, T)>, Failure> {
+    mut each: impl FnMut(&Row<'_>, i64, i64) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut select = conn.prepare_cached(&format!(
-        "SELECT minute, shard, {columns} FROM buckets
-         WHERE kind = ?1 AND id = ?2 AND minute >= ?3 AND minute < ?4 ORDER BY minute, shard",
+        "SELECT hour, shard, {columns} FROM buckets
+         WHERE kind = ?1 AND id = ?2 AND hour >= ?3 AND hour <= ?4 ORDER BY hour, shard",
     ))?;
-    let (kind, id) = stored(range.entity);
-    let mut rows = select.query((kind, id, range.from.0, range.to.0))?;
-    let mut sums: Vec<(Minute, T)> = Vec::new();
-    while let Some(row) = rows.next()? {
-        let minute = row.get(0)?;
-        if skip(minute, row.get(1)?) {
-            continue;
-        }
-        if sums.last().is_none_or(|(last, _)| last.0 != minute) {
-            sums.push((Minute(minute), T::default()));
-        }
-        if let Some((_, sum)) = sums.last_mut() {
-            add(row, sum)?;
-        }
+    if range.from >= range.to {
+        return Ok(());
     }
-    Ok(sums)
+    let (kind, id) = stored(range.entity);
+    let mut rows = select.query((kind, id, range.from.hour().0, Minute(range.to.0 - 1).hour().0))?;
+    while let Some(row) = rows.next()? {
+        each(row, row.get(0)?, row.get(1)?)?;
+    }
+    Ok(())
 }
 
 fn blob<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], Failure> {
     Ok(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
 }
 
-fn add_counters(counters: &Counters, totals: &mut Totals) {
-    for (key, count) in counters.iter() {
-        match key.counted() {
-            Counted::Cell(..) => totals[0] += count,
-            Counted::Invalid(verdict) => totals[verdict as usize] += count,
-        }
-    }
-}
-
 #[async_trait]
 impl BucketStore for Buckets {
     async fn commit(&self, writes: Vec<PartialWrite>) -> Vec<PortResult<Committed>> {
         let count = writes.len();
+        if let Err(error) = self.room().await {
+            return vec![Err(error); count];
+        }
         let committed = self.store.queue.submit(move |group: &mut Group<'_>| {
             let mut outcomes = Vec::with_capacity(writes.len());
             for write in writes {
-                outcomes.push(match group.partials.write(group.conn, write) {
+                outcomes.push(match group.partials.write(group.conn, write, group.now_ms) {
                     Ok(committed) => Ok(committed),
                     Err(Failure::Refused(error)) => Err(error),
                     Err(broken @ Failure::Broken(_)) => return Err(broken),
@@ -129,7 +243,15 @@ impl BucketStore for Buckets {
     }
 
     async fn read(&self, entity: Entity, from: Minute, to: Minute) -> PortResult<Vec<Bucket>> {
-        let row = |row: &Row<'_>, sum: &mut Counters| Ok(counts::add(blob(row, 2)?, blob(row, 3)?, sum)?);
+        let row = |row: &Row<'_>, sums: &mut Minutes<Counters>, hour: i64, without: u64| {
+            for stored in Partials::of(blob(row, 2)?, blob(row, 3)?) {
+                let stored = stored?;
+                if sums.wants(hour, stored.place, without) {
+                    stored.add(sums.at(hour, stored.place))?;
+                }
+            }
+            Ok(())
+        };
         let hot = |counters: &Counters, sum: &mut Counters| sum.merge(counters);
         let sums = self
             .sum(Range { entity, from, to }, "totals, cells", hot, row)
@@ -146,9 +268,17 @@ impl BucketStore for Buckets {
     }
 
     async fn read_totals(&self, entity: Entity, from: Minute, to: Minute) -> PortResult<Vec<MinuteTotals>> {
-        let row = |row: &Row<'_>, sum: &mut Totals| Ok(counts::add_totals(blob(row, 2)?, sum)?);
+        let row = |row: &Row<'_>, sums: &mut Minutes<Totals>, hour: i64, without: u64| {
+            for stored in TotalsOf(blob(row, 2)?) {
+                let (place, totals) = stored?;
+                if sums.wants(hour, place, without) {
+                    sums.at(hour, place).add(&totals);
+                }
+            }
+            Ok(())
+        };
         let sums = self
-            .sum(Range { entity, from, to }, "totals", add_counters, row)
+            .sum(Range { entity, from, to }, "totals", counts::fold, row)
             .await?;
         let counted = sums
             .into_iter()
@@ -167,3 +297,6 @@ fn of_minute((minute, totals): (Minute, Totals)) -> MinuteTotals {
         invalid,
     }
 }
+
+#[cfg(test)]
+mod tests;

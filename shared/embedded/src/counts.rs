@@ -1,8 +1,8 @@
 //! The stored form of a partial's counts.
 //!
-//! `totals`: valid clicks, a mask of the invalid verdicts that follow (bit n is verdict n + 1), and their counts.
-//! `cells`: for each device × country cell, sorted, the distance to the one before and its valid clicks. All numbers are
-//! LEB128 varints; the mask is one byte. A query without a breakdown reads `totals` alone.
+//! Totals: valid clicks, a mask of the invalid verdicts that follow (bit n is verdict n + 1), and their counts. Cells: how
+//! many, and for each device × country cell, sorted, the distance to the one before and its valid clicks. All numbers are
+//! LEB128 varints; the mask is one byte. A query without a breakdown reads totals alone (see `hour_row`).
 
 use clickledger_core::domain::counter::{Counted, CounterKey, Counters};
 use clickledger_core::domain::country::Country;
@@ -24,7 +24,17 @@ pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Reads a varint.
+#[inline]
 pub(crate) fn take(bytes: &mut &[u8]) -> Result<u64, Damaged> {
+    // Most are one byte long.
+    if let [byte @ ..0x80, rest @ ..] = *bytes {
+        *bytes = rest;
+        return Ok(u64::from(*byte));
+    }
+    take_long(bytes)
+}
+
+fn take_long(bytes: &mut &[u8]) -> Result<u64, Damaged> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first().ok_or(Damaged("count"))?;
@@ -37,21 +47,27 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Result<u64, Damaged> {
     Err(Damaged("count"))
 }
 
-/// Writes both forms, each over what its buffer held.
-pub(crate) fn encode(counters: &Counters, totals: &mut Vec<u8>, cells: &mut Vec<u8>) {
-    totals.clear();
-    cells.clear();
-    let (mut sums, mut before) = ([0_u64; 9], 0);
+/// Adds a partial's totals.
+pub(crate) fn fold(counters: &Counters, sums: &mut Totals) {
     for (key, count) in counters.iter() {
         match key.counted() {
-            Counted::Cell(..) => {
-                sums[0] += count;
-                put(cells, u64::from(key.to_u16() - before));
-                put(cells, count);
-                before = key.to_u16();
-            }
-            Counted::Invalid(verdict) => sums[verdict as usize] = count,
+            Counted::Cell(..) => sums[0] += count,
+            Counted::Invalid(verdict) => sums[verdict as usize] += count,
         }
+    }
+}
+
+/// Appends both forms.
+pub(crate) fn push(counters: &Counters, totals: &mut Vec<u8>, cells: &mut Vec<u8>) {
+    let mut sums = [0_u64; 9];
+    fold(counters, &mut sums);
+    let own = || counters.iter().filter(|(key, _)| key.is_valid());
+    put(cells, own().count() as u64);
+    let mut before = 0;
+    for (key, count) in own() {
+        put(cells, u64::from(key.to_u16() - before));
+        put(cells, count);
+        before = key.to_u16();
     }
     put(totals, sums[0]);
     let mask = (1..9)
@@ -64,37 +80,54 @@ pub(crate) fn encode(counters: &Counters, totals: &mut Vec<u8>, cells: &mut Vec<
         .for_each(|count| put(totals, *count));
 }
 
-/// Adds a stored row's totals.
-pub(crate) fn add_totals(mut stored: &[u8], sums: &mut Totals) -> Result<(), Damaged> {
-    sums[0] += take(&mut stored)?;
-    let (mask, mut counts) = stored.split_first().ok_or(Damaged("count"))?;
-    for (verdict, sum) in sums.iter_mut().enumerate().skip(1) {
-        if mask & 1 << (verdict - 1) != 0 {
-            *sum += take(&mut counts)?;
-        }
+/// Reads a partial's totals.
+#[inline]
+pub(crate) fn take_totals(stored: &mut &[u8]) -> Result<Totals, Damaged> {
+    let mut sums = [0; 9];
+    sums[0] = take(stored)?;
+    let (mask, rest) = stored.split_first().ok_or(Damaged("count"))?;
+    *stored = rest;
+    let mut left = *mask;
+    while left != 0 {
+        sums[left.trailing_zeros() as usize + 1] = take(stored)?;
+        left &= left - 1;
+    }
+    Ok(sums)
+}
+
+/// Goes over a partial's cells.
+pub(crate) fn skip_cells(stored: &mut &[u8]) -> Result<(), Damaged> {
+    for _ in 0..take(stored)? {
+        take(stored)?;
+        take(stored)?;
     }
     Ok(())
 }
 
-/// Adds a stored row's counters.
-pub(crate) fn add(totals: &[u8], mut cells: &[u8], counters: &mut Counters) -> Result<(), Damaged> {
-    let mut sums = [0; 9];
-    add_totals(totals, &mut sums)?;
+/// Adds a partial's counters.
+pub(crate) fn add(mut totals: &[u8], mut cells: &[u8], counters: &mut Counters) -> Result<(), Damaged> {
+    let sums = take_totals(&mut totals)?;
+    let mut stored = Counters::default();
     let mut key = 0_u16;
-    while !cells.is_empty() {
+    for _ in 0..take(&mut cells)? {
         let distance = u16::try_from(take(&mut cells)?).map_err(|_| Damaged("count"))?;
         key = key.checked_add(distance).ok_or(Damaged("count"))?;
-        counters.add(
-            CounterKey::from_u16(key).ok_or(Damaged("count"))?,
-            take(&mut cells)?,
-        );
+        let cell = CounterKey::from_u16(key)
+            .filter(|cell| cell.is_valid())
+            .ok_or(Damaged("count"))?;
+        stored.add(cell, take(&mut cells)?);
     }
     for verdict in Verdict::ALL.into_iter().skip(1) {
         // A zero adds no counter; an invalid verdict's counter has neither device nor country.
-        counters.add(
+        stored.add(
             CounterKey::of(verdict, Device::Unknown, Country::ZZ),
             sums[verdict as usize],
         );
+    }
+    if counters.is_empty() {
+        *counters = stored;
+    } else {
+        counters.merge(&stored);
     }
     Ok(())
 }
@@ -124,20 +157,24 @@ mod tests {
         ]);
         for original in [many, Counters::default()] {
             let (mut totals, mut cells) = (Vec::new(), Vec::new());
-            encode(&original, &mut totals, &mut cells);
+            push(&original, &mut totals, &mut cells);
             let mut back = Counters::default();
             add(&totals, &cells, &mut back).unwrap();
             assert_eq!(back, original);
-            let mut sums = [0; 9];
-            add_totals(&totals, &mut sums).unwrap();
+            let (mut left, mut folded) = (totals.as_slice(), [0; 9]);
+            let sums = take_totals(&mut left).unwrap();
+            fold(&original, &mut folded);
+            assert_eq!((sums, left), (folded, [].as_slice()));
             assert_eq!(sums[0], original.valid());
             assert_eq!(sums.iter().sum::<u64>(), original.gross());
+            let mut left = cells.as_slice();
+            skip_cells(&mut left).unwrap();
+            assert_eq!(left, [0_u8; 0]);
         }
     }
 
     #[test]
     fn cut_and_foreign_bytes_are_noticed() {
-        let mut sums = [0; 9];
         for bad in [
             [].as_slice(),
             &[0x80],
@@ -146,13 +183,15 @@ mod tests {
             &[1, 0x80, 0x80],
             &[0xff; 12],
         ] {
-            assert!(add_totals(bad, &mut sums).is_err(), "{bad:?}");
+            assert!(take_totals(&mut &*bad).is_err(), "{bad:?}");
         }
         for bad in [
-            [250, 1].as_slice(),
-            &[1],
-            &[0x80, 0x80, 4, 1],
-            &[1, 1, 0xff, 0xff, 3, 1],
+            [].as_slice(),
+            &[1, 250, 1],
+            &[1, 1],
+            &[1, 0x80, 0x80, 4, 1],
+            &[1, 0x80, 0x80, 2, 1],
+            &[2, 1, 1, 0xff, 0xff, 3, 1],
         ] {
             assert!(add(&[0, 0], bad, &mut Counters::default()).is_err(), "{bad:?}");
         }

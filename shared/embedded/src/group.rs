@@ -4,6 +4,7 @@
 //! before the commit; nothing that a job leaves in memory outlives a rollback.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clickledger_core::ports::Clock;
 use rusqlite::{Connection, Statement};
@@ -116,8 +117,13 @@ impl<'c> Group<'c> {
             wrote = Some(last);
             lane.clear();
         }
-        self.partials.flush(self.conn)?;
+        self.partials.flush(self.conn, &*self.clock)?;
         Ok(wrote)
+    }
+
+    /// How long the writer may wait for jobs before it runs a group without any; `None`: for as long as none comes.
+    pub(crate) fn tick(&self) -> Option<Duration> {
+        self.partials.tick(self.clock.now_ms())
     }
 
     /// Commits.

@@ -11,7 +11,7 @@
 //!
 //! Every write to the database passes through one thread, which commits whatever is queued as one group with one fsync
 //! (module `writer`), partials by way of a log of
-//! their own (module `partials`). Invariant: an `Ok` means on the disk; a failure that is not `Ambiguous` means rolled back.
+//! their own (modules `partials` and `sweep`). Invariant: an `Ok` means on the disk; a failure that is not `Ambiguous` means rolled back.
 
 mod buckets;
 mod catalog;
@@ -21,6 +21,8 @@ mod counts;
 mod failure;
 mod gate;
 mod group;
+mod hot;
+mod hour_row;
 mod keys;
 mod lake;
 mod lanes;
@@ -38,6 +40,7 @@ mod shards;
 mod spill;
 mod store;
 mod stream;
+mod sweep;
 mod system;
 mod token_keys;
 mod trim;

@@ -10,8 +10,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::failure::Failure;
 use crate::gate::CommitGate;
-use crate::partials::{Hot, Pace, Partials};
+use crate::hot::Hot;
+use crate::partials::Partials;
 use crate::schema;
+use crate::sweep::Pace;
 use crate::system::SystemClock;
 
 /// How a data folder is opened.

@@ -4,14 +4,15 @@
 //! name and count.
 
 use clickledger_core::domain::counter::{CounterKey, Counters};
+use clickledger_core::domain::time::Minute;
 
 use crate::counts::{put, take};
 use crate::failure::Damaged;
-use crate::partials::Key;
+use crate::hot::Key;
 
 /// Adds one write.
 pub(crate) fn push(log: &mut Vec<u8>, key: &Key, last: i64, delta: &Counters) {
-    for number in [key.kind, key.id, key.minute, key.shard, last] {
+    for number in [key.row.kind, key.row.id, key.minute().0, key.row.shard, last] {
         put(log, number.cast_unsigned());
     }
     put(log, delta.len() as u64);
@@ -28,12 +29,8 @@ impl Writes<'_> {
     fn write(&mut self) -> Result<(Key, i64, Counters), Damaged> {
         let bytes = &mut self.0;
         let mut number = || take(bytes).map(u64::cast_signed);
-        let key = Key {
-            kind: number()?,
-            id: number()?,
-            minute: number()?,
-            shard: number()?,
-        };
+        let entity = (number()?, number()?);
+        let key = Key::new(entity, Minute(number()?), number()?);
         let (last, count) = (number()?, number()?);
         let mut delta = Counters::default();
         for _ in 0..count {

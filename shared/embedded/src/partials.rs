@@ -1,133 +1,41 @@
 //! Partials that are being written: in memory, and on the disk as a log.
 //!
 //! A busy minute's partials are written many times a second, each of them in another page of `buckets`, which is sorted by
-//! entity for its readers. So a group logs all its writes in one row, and memory holds what they add up to. Every so often
-//! the partials that changed are put into `buckets`, a few with each group, and then the log up to there is dropped.
+//! entity for its readers. So a group logs all its writes in one row, and memory holds what they add up to. Module `sweep`
+//! says when partials are put into their rows of `buckets`, a few with each group, and when the log is dropped.
 //!
 //! Invariant: `buckets`, and over it the log's writes with a higher watermark than the row's, are the state; memory holds
 //! that state, committed, for every partial that the log names. A watermark only rises, so a write is never added twice.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
 
 use clickledger_core::domain::bucket::{Committed, Condition, PartialWrite};
 use clickledger_core::domain::counter::Counters;
-use clickledger_core::domain::entity::Entity;
-use clickledger_core::domain::time::{MINUTE_MS, Minute};
-use clickledger_core::ports::PortError;
+use clickledger_core::ports::{Clock, PortError};
 use rusqlite::{Connection, OptionalExtension};
+use tokio::sync::watch;
 
-use crate::counts;
 use crate::failure::Failure;
+use crate::hot::{self, Hot, Key, RowKey};
+use crate::hour_row::{self, NewRow};
 use crate::partial_log::{self, Writes};
 use crate::shards::{self, ShardNumber};
-
-/// A partial's key, in the order of its rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
-    pub(crate) kind: i64,
-    pub(crate) id: i64,
-    pub(crate) minute: i64,
-    pub(crate) shard: i64,
-}
-
-/// An entity as rows name it.
-pub(crate) fn stored(entity: Entity) -> (i64, i64) {
-    match entity {
-        Entity::Ad(id) => (1, id.0.cast_signed()),
-        Entity::Campaign(id) => (2, id.0.cast_signed()),
-        Entity::Advertiser(id) => (3, id.0.cast_signed()),
-        Entity::Placement(id) => (4, id.0.cast_signed()),
-        Entity::Total => (5, 0),
-    }
-}
-
-/// A committed partial.
-#[derive(Debug, Clone, Default)]
-struct Partial {
-    /// `None`: there is no such partial (which is worth remembering too).
-    watermark: Option<i64>,
-    counters: Counters,
-    /// Whether `buckets` has an older state.
-    changed: bool,
-}
-
-/// The committed partials in memory, shared with readers.
-#[derive(Clone, Default)]
-pub(crate) struct Hot(Arc<Mutex<BTreeMap<Key, Partial>>>);
-
-impl Hot {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Partial>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The entity's partials in `from..to` that are in memory: minute, shard, counters; in order. To be asked before
-    /// `buckets` is: what leaves memory is in the table by then. Where both have a partial, this is the state.
-    pub(crate) fn range(&self, entity: Entity, from: Minute, to: Minute) -> Vec<(i64, i64, Counters)> {
-        let (kind, id) = stored(entity);
-        if from >= to {
-            return Vec::new();
-        }
-        let at = |minute: Minute| Key {
-            kind,
-            id,
-            minute: minute.0,
-            shard: i64::MIN,
-        };
-        let hot = self.lock();
-        hot.range(at(from)..at(to))
-            .map(|(key, p)| (key.minute, key.shard, p.counters.clone()))
-            .collect()
-    }
-}
-
-/// When and how fast the log is worked off.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
-    /// Milliseconds from one working-off to the next.
-    pub(crate) every_ms: i64,
-    /// Partials in memory from which it begins at once.
-    pub(crate) most: usize,
-    /// Partials put into `buckets` with one group.
-    pub(crate) step: usize,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            every_ms: 20_000,
-            most: 120_000,
-            step: 250,
-        }
-    }
-}
-
-/// Clean partials of minutes older than this leave memory.
-const KEEP_MS: i64 = 2 * MINUTE_MS;
-/// Rows of the log dropped with one group.
-const DROP_ROWS: i64 = 64;
+use crate::sweep::{Pace, Sweep};
 
 /// The writer thread's side.
 pub(crate) struct Partials {
     hot: Hot,
-    pace: Pace,
+    sweep: Sweep,
+    /// Whether writes should wait until memory has room.
+    full: watch::Sender<bool>,
     /// This group's writes, not committed yet.
     group: Vec<(Key, i64, Counters)>,
     /// The watermarks that this group has moved.
     moved: HashMap<Key, i64, foldhash::fast::RandomState>,
     log: Vec<u8>,
-    /// The last row of the log.
-    logged: i64,
-    /// Partials still to be put into `buckets`, the next one last.
-    due: Vec<Key>,
-    /// How many of them this group has put there.
-    put: usize,
-    /// The log may be dropped up to this row once nothing is due; 0 when it is.
-    droppable: i64,
-    /// Whether this group found nothing more to drop.
-    dropped: bool,
-    last_work_ms: i64,
-    buffers: [Vec<u8>; 2],
+    row: NewRow,
+    /// A row can't be read: the log stays, so that nothing is lost, and clicks go on.
+    damaged: bool,
 }
 
 impl Partials {
@@ -135,48 +43,71 @@ impl Partials {
     pub(crate) fn load(conn: &Connection, hot: Hot, pace: Pace) -> Result<Self, Failure> {
         let mut partials = Self {
             hot,
-            pace,
+            sweep: Sweep::new(pace),
+            full: watch::Sender::new(false),
             group: Vec::new(),
             moved: HashMap::default(),
             log: Vec::new(),
-            logged: 0,
-            due: Vec::new(),
-            put: 0,
-            droppable: 0,
-            dropped: false,
-            last_work_ms: 0,
-            buffers: [Vec::new(), Vec::new()],
+            row: NewRow::default(),
+            damaged: false,
         };
         let mut select = conn.prepare("SELECT id, writes FROM partial_log ORDER BY id")?;
         let mut rows = select.query([])?;
-        let mut hot = partials.hot.lock();
         while let Some(row) = rows.next()? {
-            partials.logged = row.get(0)?;
+            partials.sweep.found(row.get(0)?);
             for write in Writes(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?) {
                 let (key, last, delta) = write?;
-                let partial = known(&mut hot, conn, key)?;
-                if partial.watermark < Some(last) {
-                    add(partial, last, &delta);
+                if partials.watermark(conn, key, 0)? < Some(last)
+                    && partials.hot.lock().add(key, last, &delta)
+                {
+                    partials.sweep.changed(key);
                 }
             }
         }
-        drop(hot);
         Ok(partials)
     }
 
-    /// Tries one write.
-    pub(crate) fn write(&mut self, conn: &Connection, write: PartialWrite) -> Result<Committed, Failure> {
-        let (shard, last) = (ShardNumber::of(&write.shard)?, shards::stored(write.last)?);
-        let (kind, id) = stored(write.key.entity);
-        let key = Key {
-            kind,
-            id,
-            minute: write.key.minute.0,
-            shard: shard.0,
+    /// Whether memory is full, as it changes.
+    pub(crate) fn full(&self) -> watch::Receiver<bool> {
+        self.full.subscribe()
+    }
+
+    /// The committed watermark; `None`: there is no such partial. One that only its row had is in memory afterwards.
+    fn watermark(&mut self, conn: &Connection, key: Key, now_ms: i64) -> Result<Option<i64>, Failure> {
+        if let Some(partial) = self.hot.lock().get(&key) {
+            return Ok(Some(partial.watermark));
+        }
+        let found = with_row(conn, &key.row, |totals, cells| {
+            for stored in hour_row::Partials::of(totals, cells) {
+                let stored = stored?;
+                if stored.place == key.place {
+                    let mut counters = Counters::default();
+                    stored.add(&mut counters)?;
+                    return Ok(Some((stored.watermark, counters)));
+                }
+            }
+            Ok(None)
+        })?;
+        let Some((watermark, counters)) = found.flatten() else {
+            return Ok(None);
         };
+        self.hot.lock().load(key, watermark, counters);
+        self.sweep.loaded(key, now_ms);
+        Ok(Some(watermark))
+    }
+
+    /// Tries one write.
+    pub(crate) fn write(
+        &mut self,
+        conn: &Connection,
+        write: PartialWrite,
+        now_ms: i64,
+    ) -> Result<Committed, Failure> {
+        let (shard, last) = (ShardNumber::of(&write.shard)?, shards::stored(write.last)?);
+        let key = Key::new(hot::stored(write.key.entity), write.key.minute, shard.0);
         let watermark = match self.moved.get(&key) {
             Some(moved) => Some(*moved),
-            None => known(&mut self.hot.lock(), conn, key)?.watermark,
+            None => self.watermark(conn, key, now_ms)?,
         };
         let applies = match write.condition {
             Condition::Below(first) => watermark.is_none_or(|stored| shards::sequence(stored) < first),
@@ -197,134 +128,139 @@ impl Partials {
     }
 
     /// Logs the group's writes, and works some of the log off.
-    pub(crate) fn flush(&mut self, conn: &Connection) -> Result<(), rusqlite::Error> {
+    pub(crate) fn flush(&mut self, conn: &Connection, clock: &dyn Clock) -> Result<(), rusqlite::Error> {
         if !self.log.is_empty() {
-            // Never a number that was used before: SQLite would begin anew after a rollback or an emptied log, and so
-            // below `droppable`.
-            self.logged += 1;
-            let mut insert = conn.prepare_cached("INSERT INTO partial_log(id, writes) VALUES (?1, ?2)")?;
-            insert.execute((self.logged, &self.log))?;
+            let row = self.sweep.log(self.log.len());
+            conn.prepare_cached("INSERT INTO partial_log(id, writes) VALUES (?1, ?2)")?
+                .execute((row, &self.log))?;
         }
-        if self.droppable == 0 {
+        if let Some(up_to) = self.sweep.drop_log() {
+            conn.prepare_cached("DELETE FROM partial_log WHERE id <= ?1")?
+                .execute([up_to])?;
             return Ok(());
         }
-        if self.due.is_empty() {
-            let dropped = conn
-                .prepare_cached(
-                    "DELETE FROM partial_log WHERE id IN (SELECT id FROM partial_log WHERE id <= ?1 ORDER BY id LIMIT ?2)",
-                )?
-                .execute([self.droppable, DROP_ROWS])?;
-            self.dropped = dropped == 0;
+        if self.damaged {
             return Ok(());
         }
-        let mut replace = conn.prepare_cached(
-            "INSERT OR REPLACE INTO buckets(kind, id, minute, shard, watermark, totals, cells)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?;
-        // Faster where much has gathered, so that it ends within some hundred groups.
-        let step = self.pace.step.max(self.due.len() / 100);
-        let [totals, cells] = &mut self.buffers;
-        let hot = self.hot.lock();
-        for key in self.due.iter().rev().take(step) {
-            self.put += 1;
-            // The committed state alone: what this group adds is in the log, behind what may be dropped.
-            let Some(partial) = hot.get(key) else { continue };
-            counts::encode(&partial.counters, totals, cells);
-            replace.execute((
-                key.kind,
-                key.id,
-                key.minute,
-                key.shard,
-                partial.watermark,
-                &*totals,
-                &*cells,
-            ))?;
+        let begun_ms = clock.now_ms();
+        let (due, share) = self.sweep.next(begun_ms);
+        let mut due = due.peekable();
+        let mut put = 0;
+        // The keys of one row.
+        let mut keys: Vec<Key> = Vec::new();
+        while put < share
+            && let Some(first) = due.peek().copied()
+        {
+            keys.clear();
+            while let Some(key) = due.next_if(|key| key.row == first.row) {
+                keys.push(key);
+            }
+            match put_row(conn, &self.hot, &mut self.row, &keys) {
+                Ok(()) => put += keys.len(),
+                Err(Failure::Broken(error)) => return Err(error),
+                Err(Failure::Refused(error)) => {
+                    tracing::error!(%error, row = ?first.row, "partials are not put into their table any more");
+                    self.damaged = true;
+                    break;
+                }
+            }
+            if clock.now_ms() - begun_ms >= self.sweep.pace.budget_ms {
+                break;
+            }
         }
+        drop(due);
+        self.sweep.has_put(put);
         Ok(())
     }
 
     /// The group is committed: readers may see it.
     pub(crate) fn committed(&mut self, now_ms: i64) {
         let mut hot = self.hot.lock();
-        for key in self.due.drain(self.due.len() - self.put..) {
-            if let Some(partial) = hot.get_mut(&key) {
-                partial.changed = false;
+        self.sweep.committed(&mut hot, now_ms);
+        for (key, last, delta) in self.group.drain(..) {
+            if hot.add(key, last, &delta) {
+                self.sweep.changed(key);
             }
         }
-        for (key, last, delta) in self.group.drain(..) {
-            add(hot.entry(key).or_default(), last, &delta);
-        }
-        if self.dropped {
-            self.droppable = 0;
-        }
-        let begin = now_ms - self.last_work_ms >= self.pace.every_ms || hot.len() >= self.pace.most;
-        if self.droppable == 0 && begin && self.logged > 0 {
-            let oldest = Minute::of(now_ms - KEEP_MS).0;
-            let crowded = hot.len() >= self.pace.most;
-            hot.retain(|key, partial| partial.changed || (key.minute >= oldest && !crowded));
-            self.due.extend(
-                hot.iter()
-                    .rev()
-                    .filter(|(_, partial)| partial.changed)
-                    .map(|(key, _)| *key),
-            );
-            self.droppable = self.logged;
-            self.last_work_ms = now_ms;
-        }
+        self.sweep.after(&mut hot, now_ms);
+        let full = hot.bytes() >= self.sweep.pace.full_bytes;
         drop(hot);
+        self.full
+            .send_if_modified(|was| std::mem::replace(was, full) != full);
         self.clear();
     }
 
     /// The group is rolled back: nothing of it was.
     pub(crate) fn rolled_back(&mut self) {
+        self.sweep.rolled_back();
         self.group.clear();
         self.clear();
+    }
+
+    /// See [`Sweep::tick`].
+    pub(crate) fn tick(&self, now_ms: i64) -> Option<std::time::Duration> {
+        self.sweep.tick(now_ms).filter(|_| !self.damaged)
     }
 
     fn clear(&mut self) {
         self.moved.clear();
         self.log.clear();
         self.log.shrink_to(crate::group::KEPT_BYTES);
-        self.put = 0;
-        self.dropped = false;
     }
 }
 
-/// The partial in memory; from `buckets` if it isn't there yet.
-fn known<'h>(
-    hot: &'h mut BTreeMap<Key, Partial>,
+/// Looks at a row, if there is one.
+fn with_row<T>(
     conn: &Connection,
-    key: Key,
-) -> Result<&'h mut Partial, Failure> {
-    use std::collections::btree_map::Entry;
-    match hot.entry(key) {
-        Entry::Occupied(entry) => Ok(entry.into_mut()),
-        Entry::Vacant(entry) => {
-            let mut select = conn.prepare_cached(
-                "SELECT watermark, totals, cells FROM buckets WHERE kind = ?1 AND id = ?2 AND minute = ?3 AND shard = ?4",
-            )?;
-            let mut counters = Counters::default();
-            let watermark = select
-                .query_row((key.kind, key.id, key.minute, key.shard), |row| {
-                    let (totals, cells) = (row.get_ref(1)?.as_blob()?, row.get_ref(2)?.as_blob()?);
-                    Ok(counts::add(totals, cells, &mut counters).map(|()| row.get(0)))
-                })
-                .optional()?
-                .transpose()?
-                .transpose()?;
-            Ok(entry.insert(Partial {
-                watermark,
-                counters,
-                changed: false,
-            }))
-        }
-    }
+    key: &RowKey,
+    look: impl FnOnce(&[u8], &[u8]) -> Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
+    let found = conn
+        .prepare_cached(
+            "SELECT totals, cells FROM buckets WHERE kind = ?1 AND id = ?2 AND hour = ?3 AND shard = ?4",
+        )?
+        .query_row((key.kind, key.id, key.hour, key.shard), |row| {
+            Ok(look(row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?))
+        })
+        .optional()?;
+    found.transpose()
 }
 
-fn add(partial: &mut Partial, last: i64, delta: &Counters) {
-    partial.counters.merge(delta);
-    partial.watermark = Some(last);
-    partial.changed = true;
+/// Puts partials, whose keys are in order, into their row: their committed state alone, since what this group adds is in
+/// the log, behind what may be dropped.
+fn put_row(conn: &Connection, hot: &Hot, row: &mut NewRow, keys: &[Key]) -> Result<(), Failure> {
+    let Some(Key { row: key, .. }) = keys.first() else {
+        return Ok(());
+    };
+    let push = |row: &mut NewRow, key: &Key| {
+        if let Some(partial) = hot.lock().get(key) {
+            row.push(key.place, partial.watermark, &partial.counters);
+        }
+    };
+    row.clear();
+    let mut new = keys.iter().peekable();
+    with_row(conn, key, |totals, cells| {
+        for stored in hour_row::Partials::of(totals, cells) {
+            let stored = stored?;
+            while let Some(key) = new.next_if(|key| key.place < stored.place) {
+                push(row, key);
+            }
+            match new.next_if(|key| key.place == stored.place) {
+                Some(key) => push(row, key),
+                None => row.keep(&stored),
+            }
+        }
+        Ok(())
+    })?;
+    for key in new {
+        push(row, key);
+    }
+    conn.prepare_cached(
+        "INSERT INTO buckets(kind, id, hour, shard, totals, cells) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO UPDATE SET totals = excluded.totals, cells = excluded.cells",
+    )?
+    .execute((key.kind, key.id, key.hour, key.shard, &row.totals, &row.cells))?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! room is refused at once.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use clickledger_core::ports::{PortError, PortResult};
 use tokio::sync::oneshot;
@@ -126,14 +127,23 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for jobs and takes all of them into `into`, which is empty; `false` when the queue is closed and drained.
-    pub(crate) fn take(&self, into: &mut Vec<Box<dyn Job>>) -> bool {
+    /// Waits for jobs, no longer than `at_most`, and takes all of them into `into`, which is empty; `false` when the queue
+    /// is closed and drained.
+    pub(crate) fn take(&self, into: &mut Vec<Box<dyn Job>>, at_most: Option<Duration>) -> bool {
         let mut state = self.lock();
-        while state.jobs.is_empty() {
-            if state.closed {
-                return false;
+        let idle = |state: &mut State| state.jobs.is_empty() && !state.closed;
+        state = match at_most {
+            Some(time) => {
+                let waited = self.filled.wait_timeout_while(state, time, idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
             }
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            None => {
+                let waited = self.filled.wait_while(state, idle);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        if state.jobs.is_empty() && state.closed {
+            return false;
         }
         std::mem::swap(&mut state.jobs, into);
         true

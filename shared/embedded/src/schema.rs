@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use crate::OpenError;
 
 /// What this code reads and writes. A change of the tables raises it.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// The database's file in the data folder.
 pub(crate) const FILE: &str = "clickledger.db";
@@ -33,11 +33,11 @@ CREATE TABLE positions(
 
 CREATE TABLE claims(impression_id BLOB PRIMARY KEY, click_id BLOB NOT NULL, expires_ms INTEGER NOT NULL) WITHOUT ROWID;
 
--- `totals` before `cells`, so that a query without a breakdown never reads a cell.
+-- One row is one hour's partials of an entity from one shard (see `hour_row`). `totals` before `cells`, so that a query
+-- without a breakdown never reads a cell.
 CREATE TABLE buckets(
-    kind INTEGER NOT NULL, id INTEGER NOT NULL, minute INTEGER NOT NULL, shard INTEGER NOT NULL,
-    watermark INTEGER NOT NULL, totals BLOB NOT NULL, cells BLOB NOT NULL,
-    PRIMARY KEY(kind, id, minute, shard)) WITHOUT ROWID;
+    kind INTEGER NOT NULL, id INTEGER NOT NULL, hour INTEGER NOT NULL, shard INTEGER NOT NULL,
+    totals BLOB NOT NULL, cells BLOB NOT NULL, PRIMARY KEY(kind, id, hour, shard)) WITHOUT ROWID;
 
 -- One row is one commit group's writes of partials that are not in `buckets` yet (see `partials`).
 CREATE TABLE partial_log(id INTEGER PRIMARY KEY, writes BLOB NOT NULL);

@@ -7,8 +7,8 @@ use std::thread::{Builder, JoinHandle};
 use tokio::sync::watch;
 
 use crate::checkpoint::{self, Signals};
+use crate::hot::Hot;
 use crate::open::{self, FolderLock, OpenError, OpenOptions};
-use crate::partials::Hot;
 use crate::queue::Queue;
 use crate::readers::Readers;
 use crate::writer::Writer;
@@ -33,6 +33,8 @@ pub(crate) struct Store {
     pub(crate) readers: Readers,
     pub(crate) open_shards: usize,
     pub(crate) hot: Hot,
+    /// Whether writes of partials should wait until memory has room for them.
+    pub(crate) full: watch::Receiver<bool>,
     gate: CommitGate,
     published: watch::Receiver<u64>,
     signals: Signals,
@@ -57,7 +59,7 @@ impl Embedded {
         let database = dir.join(schema::FILE);
         let (publish, published) = watch::channel(stream.next.cast_unsigned() - 1);
         let (queue, signals) = (Arc::new(Queue::new(options.queue)), Signals::default());
-        let open_shards = stream.open.len();
+        let (open_shards, full) = (stream.open.len(), stream.partials.full());
         let writer = Writer {
             queue: Arc::clone(&queue),
             gate: options.gate.clone(),
@@ -88,6 +90,7 @@ impl Embedded {
             readers: Readers::new(database),
             open_shards,
             hot,
+            full,
             gate: options.gate,
             published,
             signals,

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clickledger_core::ports::{Clock, PortError};
 use rusqlite::Connection;
@@ -32,6 +33,9 @@ pub(crate) struct Writer {
     /// Set when the log has grown so long that it should begin anew.
     pub(crate) restart_log: Arc<AtomicBool>,
 }
+
+/// How long a group without jobs waits after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Refuses whoever still waits when the thread ends, however it ends.
 struct Abandon(Arc<Queue>);
@@ -63,9 +67,16 @@ impl Writer {
                 return;
             }
         };
-        let mut jobs = Vec::new();
-        while queue.take(&mut jobs) {
+        let (mut jobs, mut failed) = (Vec::new(), false);
+        // A group without jobs works the log of partials off; after a failure not before a pause.
+        while queue.take(
+            &mut jobs,
+            group
+                .tick()
+                .map(|tick| if failed { tick.max(PAUSE) } else { tick }),
+        ) {
             let outcome = commit(&mut group, &mut jobs, &gate, &published);
+            failed = outcome.is_err();
             if let Err(error) = &outcome {
                 group.roll_back();
                 tracing::warn!(%error, jobs = jobs.len(), "a group of writes was not committed");

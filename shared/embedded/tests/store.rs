@@ -373,7 +373,7 @@ async fn folder_of_another_version_says_what_to_do() {
             error,
             OpenError::OtherSchema {
                 found: 99,
-                expected: 1,
+                expected: 2,
                 ..
             }
         ),
@@ -381,7 +381,7 @@ async fn folder_of_another_version_says_what_to_do() {
     );
     let text = error.to_string();
     assert!(
-        text.contains("version 99") && text.contains("version 1") && text.contains("choose another"),
+        text.contains("version 99") && text.contains("version 2") && text.contains("choose another"),
         "{text}"
     );
 }

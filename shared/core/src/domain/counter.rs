@@ -114,6 +114,10 @@ impl Counters {
         if count == 0 {
             return;
         }
+        // Whoever adds in order, as those who read stored counters do, only appends.
+        if self.0.last().is_none_or(|(last, _)| *last < key) {
+            return self.0.push((key, count));
+        }
         let place = self.0.partition_point(|(k, _)| *k < key);
         match self.0.get_mut(place) {
             Some((k, n)) if *k == key => *n += count,
@@ -121,10 +125,33 @@ impl Counters {
         }
     }
 
-    /// Adds all of another's.
+    /// Adds all of another's, in one pass over both.
     pub fn merge(&mut self, other: &Counters) {
+        let (mut place, mut new) = (0, 0);
         for (key, count) in &other.0 {
-            self.add(*key, *count);
+            while self.0.get(place).is_some_and(|(k, _)| k < key) {
+                place += 1;
+            }
+            match self.0.get_mut(place) {
+                Some((k, n)) if k == key => *n += count,
+                _ => new += 1,
+            }
+        }
+        if new == 0 {
+            return;
+        }
+        // From the end, so that each counter moves once.
+        let (mut from, mut to) = (self.0.len(), self.0.len() + new);
+        self.0.resize(to, (CounterKey(0), 0));
+        for (key, count) in other.0.iter().rev() {
+            while from > 0 && self.0[from - 1].0 > *key {
+                (from, to) = (from - 1, to - 1);
+                self.0[to] = self.0[from];
+            }
+            if from == 0 || self.0[from - 1].0 != *key {
+                to -= 1;
+                self.0[to] = (*key, *count);
+            }
         }
     }
 
@@ -196,6 +223,25 @@ mod tests {
             CounterKey::of(Verdict::Duplicate, Device::Mobile, Country::ZZ).to_string(),
             "x8"
         );
+    }
+
+    #[test]
+    fn merging_is_adding_each_counter_in_any_order() {
+        let keys: Vec<CounterKey> = (0..7).filter_map(|n| CounterKey::from_u16(n << 8 | n)).collect();
+        let subset = |mask: u64| -> Vec<(CounterKey, u64)> {
+            let chosen =
+                |(n, key): (usize, &CounterKey)| (mask >> n & 1 == 1).then_some((*key, mask + n as u64));
+            keys.iter().enumerate().filter_map(chosen).collect()
+        };
+        for (mine, other) in (0..128).flat_map(|mine| (0..128).map(move |other| (mine, other))) {
+            let mut merged: Counters = subset(mine).into_iter().collect();
+            merged.merge(&subset(other).into_iter().rev().collect());
+            let mut truth = std::collections::BTreeMap::new();
+            for (key, count) in subset(mine).into_iter().chain(subset(other)) {
+                *truth.entry(key).or_insert(0) += count;
+            }
+            assert!(merged.iter().eq(truth), "{mine:b} and {other:b}: {merged:?}");
+        }
     }
 
     #[test]
