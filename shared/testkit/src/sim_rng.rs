@@ -53,6 +53,11 @@ impl SimRng {
         self.random().random_range(first..=last.max(first))
     }
 
+    /// A number from 0 (included) to 1 (excluded).
+    pub fn unit(&self) -> f64 {
+        self.random().random()
+    }
+
     /// True with this probability, from 0 to 1. Draws nothing where the answer is certain.
     pub fn chance(&self, probability: f64) -> bool {
         probability > 0.0 && (probability >= 1.0 || self.random().random_bool(probability))

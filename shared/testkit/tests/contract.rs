@@ -1,4 +1,4 @@
-//! The adapters in memory under the suites that every adapter passes.
+//! The adapters in memory under the suites that every adapter passes, alone and behind wrappers whose faults are calm.
 
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
@@ -67,4 +67,92 @@ mod resharded {
     use super::*;
 
     clickledger_testkit::click_stream_contract!(open_resharded);
+}
+
+/// Calm faults change nothing: every wrapper passes calls on as they are.
+mod calm {
+    use clickledger_core::domain::bucket::ShardId;
+    use clickledger_core::domain::sequence::SequenceNumber;
+    use clickledger_core::ports::{
+        ClickStream, Outgoing, PortResult, Position, Shard, ShardReader, StreamRecord,
+    };
+    use clickledger_testkit::faulty::{
+        Faults, FaultyBuckets, FaultyCatalog, FaultyClaims, FaultyLanes, FaultyReader, FaultySeals,
+        FaultySpill, FaultyStream,
+    };
+
+    use super::*;
+
+    /// Nothing drives this time: calm calls only yield, which any executor can do.
+    fn faults() -> Faults {
+        Faults::new(VirtualTime::new(NOW_MS), SimRng::new(3))
+    }
+
+    macro_rules! wrapped_by {
+        ($($open:ident: $wrapper:ident of $port:ident,)*) => {
+            $(async fn $open() -> ($wrapper, ()) {
+                ($wrapper::new(Arc::new($port::default()), faults()), ())
+            })*
+        };
+    }
+
+    wrapped_by! {
+        open_claims: FaultyClaims of MemoryClaims,
+        open_buckets: FaultyBuckets of MemoryBuckets,
+        open_lanes: FaultyLanes of MemoryLanes,
+        open_catalog: FaultyCatalog of MemoryCatalog,
+        open_seals: FaultySeals of MemorySeals,
+        open_spill: FaultySpill of MemorySpill,
+    }
+
+    /// Both halves in one, as the suite wants them.
+    struct Halves(FaultyStream, FaultyReader);
+
+    #[async_trait::async_trait]
+    impl ClickStream for Halves {
+        async fn publish(&self, records: Vec<Outgoing>) -> Vec<PortResult<()>> {
+            self.0.publish(records).await
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl ShardReader for Halves {
+        async fn shards(&self) -> PortResult<Vec<Shard>> {
+            self.1.shards().await
+        }
+        async fn read(
+            &self,
+            shard: &ShardId,
+            after: Option<SequenceNumber>,
+            limit: usize,
+        ) -> PortResult<Vec<StreamRecord>> {
+            self.1.read(shard, after, limit).await
+        }
+        async fn position(&self, consumer: &str, shard: &ShardId) -> PortResult<Position> {
+            self.1.position(consumer, shard).await
+        }
+        async fn advance(&self, consumer: &str, shard: &ShardId, position: Position) -> PortResult<()> {
+            self.1.advance(consumer, shard, position).await
+        }
+        async fn trim(&self, consumers: &[&str], before_ms: i64, limit: usize) -> PortResult<usize> {
+            self.1.trim(consumers, before_ms, limit).await
+        }
+    }
+
+    async fn open_halves() -> (Halves, ()) {
+        let (stream, ()) = open_stream().await;
+        let halves = Halves(
+            FaultyStream::new(Arc::new(stream.clone()), faults()),
+            FaultyReader::new(Arc::new(stream), faults()),
+        );
+        (halves, ())
+    }
+
+    clickledger_testkit::claim_store_contract!(open_claims);
+    clickledger_testkit::click_stream_contract!(open_halves);
+    clickledger_testkit::bucket_store_contract!(open_buckets);
+    clickledger_testkit::lane_log_contract!(open_lanes);
+    clickledger_testkit::ad_catalog_contract!(open_catalog);
+    clickledger_testkit::seal_store_contract!(open_seals);
+    clickledger_testkit::spill_contract!(open_spill, given_time);
 }

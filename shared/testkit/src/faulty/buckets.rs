@@ -1,0 +1,54 @@
+//! Buckets under faults, each write by itself.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use clickledger_core::domain::bucket::{Bucket, Committed, PartialWrite};
+use clickledger_core::domain::entity::Entity;
+use clickledger_core::domain::time::Minute;
+use clickledger_core::ports::{BucketStore, MinuteTotals, PortError, PortResult};
+
+use super::faults::is_answer;
+
+super::wrapper!(
+    /// [`BucketStore`] under faults. The writes of one call take effect one by one in any order, and each has its own fate:
+    /// a crash may fall between them.
+    FaultyBuckets, BucketStore
+);
+
+async fn commit(port: Arc<dyn BucketStore>, write: PartialWrite) -> PortResult<Committed> {
+    let mut outcomes = port.commit(vec![write]).await;
+    outcomes
+        .pop()
+        .unwrap_or_else(|| Err(PortError::ambiguous("no outcome")))
+}
+
+#[async_trait]
+impl BucketStore for FaultyBuckets {
+    async fn commit(&self, writes: Vec<PartialWrite>) -> Vec<PortResult<Committed>> {
+        let mut writes: Vec<_> = writes.into_iter().enumerate().collect();
+        self.faults.shuffle(&mut writes);
+        let mut outcomes = Vec::with_capacity(writes.len());
+        self.faults.before().await;
+        for (place, write) in writes {
+            if !outcomes.is_empty() {
+                self.faults.between().await;
+            }
+            let effect = commit(Arc::clone(&self.port), write);
+            outcomes.push((place, self.faults.strike(effect).await));
+        }
+        self.faults
+            .after(outcomes.iter().all(|(_, outcome)| is_answer(outcome)))
+            .await;
+        outcomes.sort_unstable_by_key(|(place, _)| *place);
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
+    async fn read(&self, entity: Entity, from: Minute, to: Minute) -> PortResult<Vec<Bucket>> {
+        self.faults.read(self.port.read(entity, from, to)).await
+    }
+
+    async fn read_totals(&self, entity: Entity, from: Minute, to: Minute) -> PortResult<Vec<MinuteTotals>> {
+        self.faults.read(self.port.read_totals(entity, from, to)).await
+    }
+}
