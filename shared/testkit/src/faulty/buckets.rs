@@ -27,6 +27,8 @@ async fn commit(port: Arc<dyn BucketStore>, write: PartialWrite) -> PortResult<C
 impl BucketStore for FaultyBuckets {
     async fn commit(&self, writes: Vec<PartialWrite>) -> Vec<PortResult<Committed>> {
         let mut writes: Vec<_> = writes.into_iter().enumerate().collect();
+        // From an order of their own, not the caller's, which a hash map may have decided: only the seed decides here.
+        writes.sort_by_key(|(_, write)| (write.key, write.last));
         self.faults.shuffle(&mut writes);
         let mut outcomes = Vec::with_capacity(writes.len());
         self.faults.before().await;

@@ -477,6 +477,24 @@ fn writes_of_a_commit_take_effect_in_any_order_with_crashes_in_between() {
 }
 
 #[test]
+fn fate_of_a_write_does_not_depend_on_the_order_of_its_call() {
+    let run = |backwards: bool| {
+        let world = world(9, mixed());
+        let mut writes: Vec<PartialWrite> = (1..=50).map(partial).collect();
+        if backwards {
+            writes.reverse();
+        }
+        let mut outcomes = world.time.block_on(world.buckets().commit(writes));
+        if backwards {
+            outcomes.reverse();
+        }
+        world.time.run();
+        (format!("{outcomes:?}"), world.buckets.all())
+    };
+    assert_eq!(run(false), run(true));
+}
+
+#[test]
 fn each_record_has_its_own_fate_and_those_that_work_keep_their_order() {
     let world = world(4, FaultPlan { late: 0.0, ..mixed() });
     let outcomes = world
