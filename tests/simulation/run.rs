@@ -8,7 +8,7 @@ use clickledger_core::domain::country::Country;
 use clickledger_core::domain::ids::ImpressionId;
 use clickledger_core::domain::mutation::Mutation;
 use clickledger_core::domain::record::ClickRecord;
-use clickledger_core::ports::{AdCatalog, ClickStream, Clock, Outgoing, ShardReader, StreamRecord};
+use clickledger_core::ports::{AdCatalog, ClickStream, Clock, Outgoing, ShardReader};
 use clickledger_core::service::click::{ClickOutcome, ClickRequest, Recorded};
 use clickledger_core::service::pump::{LakeDelivery, Pump};
 use clickledger_testkit::virtual_time::crashing;

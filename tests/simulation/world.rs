@@ -194,7 +194,7 @@ impl World {
         let settle = Settle::new(
             SettlePorts {
                 spill: faulty_spill,
-                stream: faulty_stream.clone(),
+                stream: faulty_stream,
                 catalog: Arc::clone(&shared_catalog),
                 clock: Arc::clone(&clock),
             },
