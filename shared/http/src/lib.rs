@@ -6,15 +6,26 @@
 //! Invariant: every answer that is an error is a problem document (RFC 9457), also where no handler is reached or one panics;
 //! a click's destination comes from its ad alone.
 
+mod accept;
+mod ads;
+mod auth;
 mod click;
 mod client;
 mod config;
 mod counters;
+mod counts;
+mod counts_schema;
+mod demo;
 mod edge;
+mod fragment;
 mod health;
+mod keys;
 mod openapi;
+mod params;
+mod placements;
 mod problem;
 mod request_body;
+mod version;
 
 use std::sync::Arc;
 
@@ -30,8 +41,12 @@ pub use click::click_router;
 pub use client::{Forwarding, ProxySecret, TrustedProxy};
 pub use config::{Demo, EdgeConfig, Limits};
 pub use counters::names;
+pub use counts::query_router;
+pub use demo::demo_router;
 pub use edge::edge;
 pub use health::{Readiness, health_router};
+pub use keys::keys_router;
+pub use placements::placement_router;
 pub use problem::{Kind, Problem};
 
 /// The services behind the routes.
@@ -60,17 +75,37 @@ pub struct Services {
 /// of its headers.
 pub fn router(services: Services, config: EdgeConfig) -> Router {
     let config = Arc::new(config);
+    let demo = config.demo.clone();
+    let shared = || Arc::clone(&config);
     let Services {
         click,
-        ads: _,
-        placements: _,
-        keys: _,
-        metrics: _,
-        clock: _,
+        ads,
+        placements,
+        keys,
+        metrics,
+        clock,
         ready,
     } = services;
-    let api = openapi::document_router()
-        .merge(click_router(click, Arc::clone(&config)))
+    let mut api = openapi::document_router()
+        .merge(click_router(click, shared()))
+        .merge(placement_router(
+            Arc::clone(&ads),
+            Arc::clone(&placements),
+            Arc::clone(&keys),
+            shared(),
+        ))
+        .merge(query_router(
+            metrics,
+            ads,
+            placements,
+            Arc::clone(&keys),
+            clock,
+            shared(),
+        ))
+        .merge(keys_router(keys, shared()))
         .merge(health_router(ready));
+    if let Some(demo) = demo {
+        api = api.merge(demo_router(demo));
+    }
     edge(openapi::with_document(api), &config)
 }
