@@ -17,6 +17,15 @@ use crate::store::Store;
 /// How many claims one purge looks at, at least: reading is cheap, and expired ones are close together.
 const LOOK_AT: usize = 50_000;
 
+/// Claims that one commit group forgets, at most: clicks wait for their group.
+const FORGET: usize = 250;
+
+/// Claims from an impression on.
+pub(crate) const EXPIRED: &str =
+    "SELECT impression_id, expires_ms FROM claims WHERE impression_id > ?1 ORDER BY impression_id";
+/// Forgets a claim that has expired.
+pub(crate) const FORGOTTEN: &str = "DELETE FROM claims WHERE impression_id = ?1 AND expires_ms < ?2";
+
 /// The embedded [`ClaimStore`].
 #[derive(Clone)]
 pub struct Claims {
@@ -68,9 +77,7 @@ impl ClaimStore for Claims {
             .store
             .readers
             .read(move |conn| {
-                let mut select = conn.prepare_cached(
-                    "SELECT impression_id, expires_ms FROM claims WHERE impression_id > ?1 ORDER BY impression_id",
-                )?;
+                let mut select = conn.prepare_cached(EXPIRED)?;
                 let (mut rows, mut expired, mut looked) = (select.query([from])?, Vec::new(), 0);
                 while let Some(row) = rows.next()? {
                     let reached: [u8; 16] = row.get(0)?;
@@ -86,22 +93,20 @@ impl ClaimStore for Claims {
                 Ok((expired, [0; 16]))
             })
             .await?;
-        let forgotten = if expired.is_empty() {
-            0
-        } else {
+        let mut forgotten = 0;
+        for expired in expired.chunks(FORGET) {
+            let expired = expired.to_vec();
             // The expiry is compared once more: the claim may have been made anew since it was read.
             let forget = move |group: &mut Group<'_>| {
-                let mut delete = group
-                    .conn
-                    .prepare_cached("DELETE FROM claims WHERE impression_id = ?1 AND expires_ms < ?2")?;
+                let mut delete = group.conn.prepare_cached(FORGOTTEN)?;
                 let mut forgotten = 0;
                 for impression in &expired {
                     forgotten += delete.execute((impression, now_ms))?;
                 }
                 Ok(forgotten)
             };
-            self.store.queue.submit(forget).await?
-        };
+            forgotten += self.store.queue.submit(forget).await?;
+        }
         *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = reached;
         Ok(forgotten)
     }

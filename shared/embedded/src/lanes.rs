@@ -15,6 +15,13 @@ use crate::group::Group;
 use crate::shards::{self, ShardNumber};
 use crate::store::Store;
 
+/// Items that one commit group forgets, at most: an item is up to some ten pages, and clicks wait for their group.
+const EXPIRE_ITEMS: u16 = 50;
+
+/// By the primary key's index, oldest first.
+pub(crate) const EXPIRE: &str = "DELETE FROM lanes WHERE rowid IN (
+    SELECT rowid FROM lanes WHERE shard = ?1 AND last <= ?2 AND last_arrival_ms < ?3 ORDER BY last LIMIT ?4)";
+
 /// The embedded [`LaneLog`].
 #[derive(Clone)]
 pub struct Lanes {
@@ -88,12 +95,17 @@ impl LaneLog for Lanes {
 
     async fn expire(&self, shard: &ShardId, up_to: SequenceNumber, before_ms: i64) -> PortResult<usize> {
         let (shard, up_to) = (ShardNumber::of(shard)?, shards::stored(up_to)?);
-        let expire = move |group: &mut Group<'_>| {
-            let mut delete = group.conn.prepare_cached(
-                "DELETE FROM lanes WHERE shard = ?1 AND last <= ?2 AND last_arrival_ms < ?3",
-            )?;
-            Ok(delete.execute((shard.0, up_to, before_ms))?)
-        };
-        self.store.queue.submit(expire).await
+        let mut expired = 0;
+        loop {
+            let some = move |group: &mut Group<'_>| {
+                let mut delete = group.conn.prepare_cached(EXPIRE)?;
+                Ok(delete.execute((shard.0, up_to, before_ms, EXPIRE_ITEMS))?)
+            };
+            let some = self.store.queue.submit(some).await?;
+            expired += some;
+            if some < usize::from(EXPIRE_ITEMS) {
+                return Ok(expired);
+            }
+        }
     }
 }

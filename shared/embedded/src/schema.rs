@@ -163,3 +163,37 @@ pub(crate) fn put_meta(conn: &Connection, key: &str, value: i64) -> rusqlite::Re
         .execute((key, value))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What runs again and again beside the clicks must not read whole tables.
+    #[test]
+    fn retention_searches_by_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut conn = connect(&dir.path().join(FILE), &WRITER).unwrap();
+        prepare(&mut conn, dir.path()).unwrap();
+        for statement in [
+            crate::lanes::EXPIRE,
+            crate::trim::OLDEST,
+            crate::trim::DELETE,
+            crate::claims::EXPIRED,
+            crate::claims::FORGOTTEN,
+        ] {
+            let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+            let parameters = vec![1_i64; explain.parameter_count()];
+            let plan: Vec<String> = explain
+                .query_map(rusqlite::params_from_iter(parameters), |row| row.get(3))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
+            assert!(
+                plan.iter().any(|step| step.starts_with("SEARCH")),
+                "{statement}: {plan:?}"
+            );
+            let reads_all = |step: &String| step.starts_with("SCAN") || step.contains("TEMP B-TREE");
+            assert!(!plan.iter().any(reads_all), "{statement}: {plan:?}");
+        }
+    }
+}

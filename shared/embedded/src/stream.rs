@@ -133,11 +133,19 @@ impl ShardReader for Stream {
     }
 
     async fn trim(&self, consumers: &[&str], before_ms: i64, limit: usize) -> PortResult<usize> {
-        let consumers: Vec<String> = consumers.iter().map(|consumer| (*consumer).to_owned()).collect();
-        self.store
-            .queue
-            .submit(move |group| trim::trim(group.conn, &consumers, before_ms, limit))
-            .await
+        let consumers: Arc<[String]> = consumers.iter().map(|consumer| (*consumer).to_owned()).collect();
+        let mut records = 0;
+        loop {
+            let (consumers, left) = (Arc::clone(&consumers), limit - records);
+            let trim = move |group: &mut crate::group::Group<'_>| {
+                trim::trim(group.conn, &consumers, before_ms, left)
+            };
+            let trimmed = self.store.queue.submit(trim).await?;
+            records += trimmed.records;
+            if !trimmed.more {
+                return Ok(records);
+            }
+        }
     }
 }
 

@@ -6,14 +6,31 @@ use crate::failure::Failure;
 use crate::schema;
 use crate::segment::Records;
 
+/// Segments that one commit group forgets, at most: clicks wait for their group.
+const SEGMENTS: usize = 50;
+
+/// A shard's oldest segment.
+pub(crate) const OLDEST: &str =
+    "SELECT first, last, arrived_ms FROM stream WHERE shard = ?1 ORDER BY last LIMIT 1";
+/// Forgets a segment.
+pub(crate) const DELETE: &str = "DELETE FROM stream WHERE last = ?1";
+
+/// What one group forgot.
+pub(crate) struct Trimmed {
+    pub(crate) records: usize,
+    /// Whether there may be more.
+    pub(crate) more: bool,
+}
+
 /// Forgets at most `limit` records that arrived before `before_ms` and that all of `consumers` are done with, and closed
-/// shards that nothing refers to any more. Says how many records.
+/// shards that nothing refers to any more; as many as one commit group should.
 pub(crate) fn trim(
     conn: &Connection,
     consumers: &[String],
     before_ms: i64,
     limit: usize,
-) -> Result<usize, Failure> {
+) -> Result<Trimmed, Failure> {
+    let mut segments = SEGMENTS;
     let mut left = i64::try_from(limit).unwrap_or(i64::MAX);
     let shards: Vec<i64> = conn
         .prepare_cached("SELECT shard FROM shards ORDER BY shard")?
@@ -25,6 +42,7 @@ pub(crate) fn trim(
             continue;
         };
         while left > 0
+            && segments > 0
             && let Some(oldest) = oldest(conn, shard)?
         {
             // As far as consumers, limit and the segment itself allow.
@@ -39,10 +57,14 @@ pub(crate) fn trim(
             }
             cut(conn, &oldest, up_to)?;
             left -= up_to - oldest.first + 1;
+            segments -= 1;
         }
     }
     forget_closed(conn, before_ms)?;
-    Ok(limit - usize::try_from(left).unwrap_or(0).min(limit))
+    Ok(Trimmed {
+        records: limit - usize::try_from(left).unwrap_or(0).min(limit),
+        more: left > 0 && segments == 0,
+    })
 }
 
 fn done_by_all(conn: &Connection, consumers: &[String], shard: i64) -> rusqlite::Result<Option<i64>> {
@@ -64,7 +86,7 @@ struct Segment {
 }
 
 fn oldest(conn: &Connection, shard: i64) -> rusqlite::Result<Option<Segment>> {
-    conn.prepare_cached("SELECT first, last, arrived_ms FROM stream WHERE shard = ?1 ORDER BY last LIMIT 1")?
+    conn.prepare_cached(OLDEST)?
         .query_row([shard], |row| {
             Ok(Segment {
                 first: row.get(0)?,
@@ -77,8 +99,7 @@ fn oldest(conn: &Connection, shard: i64) -> rusqlite::Result<Option<Segment>> {
 
 fn cut(conn: &Connection, segment: &Segment, up_to: i64) -> Result<(), Failure> {
     if up_to == segment.last {
-        conn.prepare_cached("DELETE FROM stream WHERE last = ?1")?
-            .execute([segment.last])?;
+        conn.prepare_cached(DELETE)?.execute([segment.last])?;
         return Ok(());
     }
     let bytes: Vec<u8> = conn

@@ -575,6 +575,65 @@ async fn purging_says_how_many_and_goes_on_where_it_stopped() {
     assert_eq!(claims.purge(NOW_MS + 1_001, 4).await.unwrap(), 1);
 }
 
+/// More of everything than one commit group forgets; partials are nobody's to forget.
+#[tokio::test]
+async fn all_that_is_old_is_forgotten_in_pieces_and_partials_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 1);
+    let shard = store.stream().shards().await.unwrap()[0].id.clone();
+    let writes = vec![total(1, 5, 7)];
+    store.buckets().commit(writes).await[0].as_ref().unwrap();
+    for n in 1..=120_u64 {
+        // A commit, and so a segment, of its own each.
+        publish(&store, vec![record("a", "x"), record("a", "y")]).await;
+        let item = LaneItem {
+            last: n.into(),
+            first_arrival_ms: NOW_MS,
+            last_arrival_ms: NOW_MS + n.cast_signed(),
+            ids: Vec::new(),
+            late_ids: Vec::new(),
+        };
+        store.lanes().append(&shard, item).await.unwrap();
+    }
+    let claims = store.claims();
+    let claimed: Vec<_> = (0..600_u64)
+        .map(|n| {
+            let claim = Claim {
+                impression_id: ImpressionId::new(NOW_MS + n.cast_signed(), [1; 10]),
+                ..claim(1, 1)
+            };
+            claims.claim(claim, NOW_MS)
+        })
+        .collect();
+    for claimed in claimed {
+        assert_eq!(claimed.await.unwrap(), Claimed::First);
+    }
+    let stream = store.stream();
+    let position = |done: u64| Position {
+        done: Some(done.into()),
+        ended: false,
+    };
+    stream.advance("one", &shard, position(240)).await.unwrap();
+    stream.advance("two", &shard, position(201)).await.unwrap();
+    let consumers = ["one", "two"];
+    assert_eq!(stream.trim(&consumers, i64::MAX, 130).await.unwrap(), 130);
+    assert_eq!(
+        stream.trim(&consumers, i64::MAX, 1_000).await.unwrap(),
+        71,
+        "no further than the slower consumer"
+    );
+    assert_eq!(stream.read(&shard, None, 1_000).await.unwrap().len(), 39);
+    let lanes = store.lanes();
+    let expired = lanes.expire(&shard, 115_u64.into(), NOW_MS + 111).await;
+    assert_eq!(expired.unwrap(), 110, "neither behind the position nor younger");
+    assert_eq!(lanes.read(&shard, None, 0).await.unwrap().len(), 10);
+    assert_eq!(claims.purge(NOW_MS + 1_001, 590).await.unwrap(), 590);
+    assert_eq!(claims.purge(NOW_MS + 1_001, 590).await.unwrap(), 10);
+    assert_eq!(total_clicks(&store).await, 7);
+    store.close().await;
+    assert_eq!(total_clicks(&open(dir.path(), 1)).await, 7);
+}
+
 fn arrived(number: u64, arrived_at_ms: i64, text: &str) -> StreamRecord {
     StreamRecord {
         sequence_number: number.into(),
