@@ -107,9 +107,12 @@ pub(crate) fn skip_cells(stored: &mut &[u8]) -> Result<(), Damaged> {
 /// Adds a partial's counters.
 pub(crate) fn add(mut totals: &[u8], mut cells: &[u8], counters: &mut Counters) -> Result<(), Damaged> {
     let sums = take_totals(&mut totals)?;
-    let mut stored = Counters::default();
-    let mut key = 0_u16;
-    for _ in 0..take(&mut cells)? {
+    let (mut key, count) = (0_u16, take(&mut cells)?);
+    // A cell is two bytes at least: whatever a damaged row says, no more room is made than it can fill.
+    let most = (cells.len() / 2).min(usize::try_from(count).unwrap_or(usize::MAX));
+    let invalid = sums[1..].iter().filter(|count| **count > 0).count();
+    let mut stored = Counters::with_capacity(most + invalid);
+    for _ in 0..count {
         let distance = u16::try_from(take(&mut cells)?).map_err(|_| Damaged("count"))?;
         key = key.checked_add(distance).ok_or(Damaged("count"))?;
         let cell = CounterKey::from_u16(key)

@@ -225,6 +225,9 @@ impl Sweep {
             let left = self.pace.every_ms - now_ms.saturating_sub(self.begun_ms);
             let left = Duration::from_millis(left.clamp(0, self.pace.every_ms).unsigned_abs());
             Some(left.max(TICK))
+        } else if self.crowded && !self.resting.is_empty() {
+            // Nothing is left to put, but more has to leave.
+            Some(HURRIED_TICK)
         } else {
             None
         }

@@ -109,6 +109,11 @@ impl FromStr for CounterKey {
 pub struct Counters(smallvec::SmallVec<[(CounterKey, u64); 3]>);
 
 impl Counters {
+    /// None yet, with room for so many.
+    pub fn with_capacity(counters: usize) -> Self {
+        Self(smallvec::SmallVec::with_capacity(counters))
+    }
+
     /// Adds `count` to one counter.
     pub fn add(&mut self, key: CounterKey, count: u64) {
         if count == 0 {
