@@ -23,6 +23,7 @@ use crate::config::EdgeConfig;
 use crate::counters::ClickCounters;
 use crate::problem::{Kind, Problem, ProblemDocument};
 use crate::request_body;
+use crate::to_the_end::ToTheEnd;
 
 /// Says `false` where no store took the click's record.
 const RECORDED: HeaderName = HeaderName::from_static("clickledger-recorded");
@@ -67,9 +68,12 @@ pub fn click_router(click: Arc<ClickService>, config: Arc<EdgeConfig>) -> OpenAp
     ))]
 async fn follow(State(edge): State<Arc<ClickEdge>>, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
-    let query = Clicked::default().or(parts.uri.query().unwrap_or_default().as_bytes());
-    let (ad, recorded) = edge.click(&parts, &query).await?;
-    redirect(&ad, recorded)
+    ToTheEnd::new(async move {
+        let query = Clicked::default().or(parts.uri.query().unwrap_or_default().as_bytes());
+        let (ad, recorded) = edge.click(&parts, &query).await?;
+        redirect(&ad, recorded)
+    })
+    .await
 }
 
 /// Where the ad leads; counts nothing.
@@ -176,26 +180,30 @@ impl<'a> Clicked<'a> {
 }
 
 impl ClickEdge {
-    async fn beacon(&self, request: Request) -> Result<Recorded, Problem> {
+    async fn beacon(self: Arc<Self>, request: Request) -> Result<Recorded, Problem> {
         let (parts, body) = request.into_parts();
         let bytes = if body.is_end_stream() {
             Default::default()
         } else {
             request_body::read(body, self.config.limits.body_bytes).await?
         };
-        let mut clicked = Clicked::default().or(parts.uri.query().unwrap_or_default().as_bytes());
-        if !bytes.is_empty() {
-            match request_body::media_type(&parts.headers).as_deref() {
-                Some("application/x-www-form-urlencoded" | "text/plain") => {
-                    clicked = clicked.or(bytes.trim_ascii());
-                }
-                _ => {
-                    let detail = "a body must be application/x-www-form-urlencoded or text/plain";
-                    return Err(Problem::new(Kind::UnsupportedMediaType, detail));
-                }
-            }
+        let readable = || {
+            let media_type = request_body::media_type(&parts.headers);
+            matches!(
+                media_type.as_deref(),
+                Some("application/x-www-form-urlencoded" | "text/plain")
+            )
+        };
+        if !bytes.is_empty() && !readable() {
+            let detail = "a body must be application/x-www-form-urlencoded or text/plain";
+            return Err(Problem::new(Kind::UnsupportedMediaType, detail));
         }
-        Ok(self.click(&parts, &clicked).await?.1)
+        ToTheEnd::new(async move {
+            let query = parts.uri.query().unwrap_or_default().as_bytes();
+            let clicked = Clicked::default().or(query).or(bytes.trim_ascii());
+            Ok(self.click(&parts, &clicked).await?.1)
+        })
+        .await
     }
 
     async fn click(&self, parts: &Parts, clicked: &Clicked<'_>) -> Result<(Arc<Ad>, Recorded), Problem> {

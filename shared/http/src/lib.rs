@@ -25,6 +25,7 @@ mod params;
 mod placements;
 mod problem;
 mod request_body;
+mod to_the_end;
 mod version;
 
 use std::sync::Arc;

@@ -29,7 +29,7 @@ use crate::counters::names;
 use crate::fragment::fragment;
 use crate::params::{NoParams, Params, PathId, page};
 use crate::problem::{Kind, Problem, ProblemDocument};
-use crate::request_body::JsonBody;
+use crate::request_body::{JsonBody, Object};
 use crate::version::{etag, expected};
 
 const ANY_ORIGIN: (HeaderName, HeaderValue) =
@@ -85,7 +85,8 @@ fn one() -> u32 {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlacementBody {
     /// The ads that may fill the slot, at most 50.
-    entries: Vec<EntryBody>,
+    #[schema(value_type = Vec<EntryBody>)]
+    entries: Vec<Object<EntryBody>>,
     /// The publisher's page, for people; at most 200 characters.
     site: Option<String>,
 }
@@ -296,7 +297,7 @@ async fn put(
     let entries: Vec<SlotEntry> = body
         .entries
         .iter()
-        .map(|entry| SlotEntry {
+        .map(|Object(entry)| SlotEntry {
             ad_id: entry.ad_id,
             weight: entry.weight,
         })

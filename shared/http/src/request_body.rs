@@ -3,6 +3,8 @@
 //! Invariant: no more of a body is held than [`crate::Limits::body_bytes`].
 
 use std::error::Error;
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
@@ -10,7 +12,8 @@ use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use clickledger_core::service::ads::FieldError;
 use http_body_util::LengthLimitError;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::config::EdgeConfig;
@@ -66,7 +69,7 @@ where
         }
         let bytes = read(body, limit).await?;
         let mut json = serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
             let reason = error.into_inner().to_string();
             match path.as_str() {
@@ -77,6 +80,25 @@ where
         json.end()
             .map_err(|error| Problem::new(Kind::InvalidBody, error.to_string()))?;
         Ok(Self(value))
+    }
+}
+
+/// A JSON object. Serde by itself also takes an array for a structure, field after field.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData)).map(Self)
     }
 }
 

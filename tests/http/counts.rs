@@ -1,0 +1,240 @@
+//! `/v1/…/metrics`: what was clicked, as JSON and CSV.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::world::{World, get, request, with};
+
+const DAY: &str = "from=2026-01-01T00:00:00Z&to=2026-01-02T00:01:00Z";
+
+/// Advertiser 9's ad with two valid clicks in this minute, one of them clicked again, and one forged.
+async fn clicked() -> (World, String, String) {
+    let world = World::new().await;
+    let ad = world.ad(9).await;
+    let placement = world.slot("top", &[&ad]).await;
+    let token = world.token("top").await;
+    for token in [&token, &token, &world.token("top").await, "forged"] {
+        let answer = world.send(get(&format!("/click?adId={ad}&imp={token}"))).await;
+        assert_eq!(answer.status, StatusCode::FOUND);
+    }
+    world.count().await;
+    (world, ad, placement)
+}
+
+#[tokio::test]
+async fn the_answer_has_the_documented_shape() {
+    let (world, ad, _) = clicked().await;
+    let path = format!(
+        "/v1/ads/{ad}/metrics?from=2026-01-02T00:00:00Z&to=2026-01-02T00:01:00Z&granularity=minute&tz=Europe/Berlin"
+    );
+    let answer = world.ask("GET", &path, None).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert_eq!(answer.header("vary"), Some("accept"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let invalid = json!({ "duplicate": 1, "bad_token": 1 });
+    assert_eq!(
+        answer.json(),
+        json!({
+            "query": { "entity": "ad", "id": ad, "from": "2026-01-02T00:00:00Z", "to": "2026-01-02T00:01:00Z",
+                       "granularity": "minute", "group_by": [], "window": null, "tz": "Europe/Berlin" },
+            "rows": [{ "start": "2026-01-02T01:00:00+01:00", "gross_clicks": 4, "clicks": 2, "invalid_clicks": 2,
+                       "invalid_by_verdict": invalid, "final": false }],
+            "totals": { "gross_clicks": 4, "clicks": 2, "invalid_clicks": 2, "invalid_click_rate": 0.5,
+                        "invalid_by_verdict": invalid,
+                        "peak_minute": { "start": "2026-01-02T01:00:00+01:00", "clicks": 2 } },
+            "meta": { "final_until": null, "as_of": "2026-01-02T00:00:30Z", "state": "live", "next_cursor": null },
+        })
+    );
+    let grouped = world
+        .ask("GET", &format!("{path}&group_by=device"), None)
+        .await
+        .json();
+    assert_eq!(
+        grouped["rows"],
+        json!([{ "start": "2026-01-02T01:00:00+01:00", "device": "desktop", "clicks": 2, "final": false }])
+    );
+}
+
+#[tokio::test]
+async fn every_entity_has_its_counts() {
+    let (world, ad, placement) = clicked().await;
+    for (path, entity, id, gross) in [
+        (format!("ads/{ad}/metrics"), "ad", Some(&*ad), 4),
+        ("campaigns/1009/metrics".to_owned(), "campaign", Some("1009"), 4),
+        ("advertisers/9/metrics".to_owned(), "advertiser", Some("9"), 4),
+        // A forged token names no placement.
+        (
+            format!("placements/{placement}/metrics"),
+            "placement",
+            Some(&*placement),
+            3,
+        ),
+        ("metrics/total".to_owned(), "total", None, 4),
+    ] {
+        let answer = world.ask("GET", &format!("/v1/{path}?{DAY}"), None).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+        let page = answer.json();
+        assert_eq!(page["query"]["entity"], entity);
+        assert_eq!(page["query"]["id"].as_str(), id);
+        assert_eq!(page["query"]["granularity"], "hour");
+        assert_eq!(page["totals"]["gross_clicks"], gross, "{path}");
+        assert_eq!(page["totals"]["clicks"], 2, "{path}");
+        assert_eq!(page["rows"].as_array().unwrap().len(), 25, "{path}");
+    }
+    for nobodys in ["ads/1/metrics", "campaigns/1/metrics", "placements/1/metrics"] {
+        world
+            .ask("GET", &format!("/v1/{nobodys}?{DAY}"), None)
+            .await
+            .problem(404, "not-found");
+    }
+    world
+        .ask("GET", &format!("/v1/placements/top/metrics?{DAY}"), None)
+        .await
+        .problem(400, "invalid-parameter");
+}
+
+#[tokio::test]
+async fn csv_comes_when_it_is_preferred_or_asked_for() {
+    let (world, ad, _) = clicked().await;
+    let path =
+        format!("/v1/ads/{ad}/metrics?from=2026-01-01T23:59:00Z&to=2026-01-02T00:01:00Z&granularity=minute");
+    let names = "start,gross_clicks,clicks,invalid_clicks,invalid_prefetch,invalid_missing_token,invalid_bad_token,\
+                 invalid_expired_token,invalid_inactive_ad,invalid_bot,invalid_rate_limited,invalid_duplicate,final";
+    let rows = [
+        "2026-01-01T23:59:00Z,0,0,0,0,0,0,0,0,0,0,0,false",
+        "2026-01-02T00:00:00Z,4,2,2,0,0,1,0,0,0,0,1,false",
+    ];
+    let ask = async |accept: &str, more: &str| {
+        let asked = request("GET", &format!("{path}{more}"), Some(&world.admin), None);
+        let answer = world.send(with(asked, "accept", accept)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        assert_eq!(answer.header("vary"), Some("accept"));
+        answer
+    };
+    let csv = "text/csv; charset=utf-8";
+    for (accept, more, media_type) in [
+        ("text/csv", "", csv),
+        ("*/*", "", "application/json"),
+        ("text/csv;q=0.5, application/json", "", "application/json"),
+        ("application/json", "&format=csv", csv),
+        ("text/csv", "&format=json", "application/json"),
+    ] {
+        let answer = ask(accept, more).await;
+        assert_eq!(answer.header("content-type"), Some(media_type), "{accept} {more}");
+        if media_type == csv {
+            assert_eq!(answer.text(), format!("{names}\n{}\n{}\n", rows[0], rows[1]));
+            assert_eq!(answer.header("clickledger-next-cursor"), None);
+        }
+    }
+    let first = ask("text/csv", "&limit=1").await;
+    assert_eq!(first.text(), format!("{names}\n{}\n", rows[0]));
+    let cursor = first.header("clickledger-next-cursor").unwrap().to_owned();
+    let second = ask("text/csv", &format!("&limit=1&cursor={cursor}")).await;
+    assert_eq!(second.text(), format!("{}\n", rows[1]));
+    assert_eq!(second.header("clickledger-next-cursor"), None);
+}
+
+#[tokio::test]
+async fn pages_and_windows_are_passed_through() {
+    let (world, ad, _) = clicked().await;
+    let path = format!(
+        "/v1/ads/{ad}/metrics?from=2026-01-02T00:00:00Z&to=2026-01-02T00:01:00Z&granularity=minute&window=15m"
+    );
+    let page = world.ask("GET", &path, None).await.json();
+    assert_eq!(page["query"]["window"], "15m");
+    let (mut rows, mut cursor) = (Vec::<Value>::new(), String::new());
+    loop {
+        let page = world
+            .ask(
+                "GET",
+                &format!("/v1/ads/{ad}/metrics?{DAY}&limit=10{cursor}"),
+                None,
+            )
+            .await
+            .json();
+        rows.extend(page["rows"].as_array().unwrap().clone());
+        match page["meta"]["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let whole = world
+        .ask("GET", &format!("/v1/ads/{ad}/metrics?{DAY}"), None)
+        .await
+        .json();
+    assert_eq!(json!(rows), whole["rows"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_answered_is_refused_by_its_parameter() {
+    let (world, ad, _) = clicked().await;
+    let ask = async |query: &str| {
+        world
+            .ask("GET", &format!("/v1/ads/{ad}/metrics?{query}"), None)
+            .await
+    };
+    for (query, parameter) in [
+        ("to=2026-01-02T00:00:00Z", "from"),
+        ("from=2026-01-02T00:00:00Z", "to"),
+        ("", "from"),
+        ("from=yesterday&to=2026-01-02T00:00:00Z", "from"),
+        ("from=2026-01-01&to=2026-01-02T00:00:00Z", "from"),
+        ("from=2026-01-01T00:00:00&to=2026-01-02T00:00:00Z", "from"),
+        ("from=2026-01-01T00:00:30Z&to=2026-01-02T00:00:00Z", "from"),
+        ("from=1999-01-01T00:00:00Z&to=2026-01-02T00:00:00Z", "from"),
+        ("from=2026-01-02T00:00:00Z&to=2026-01-02T00:00:00Z", "to"),
+        ("from=2026-01-01T00:00:00Z&to=2026-01-02T00:02:00Z", "to"),
+        (&format!("{DAY}&granularity=second"), "granularity"),
+        (&format!("{DAY}&tz=Mars/Olympus"), "tz"),
+        (&format!("{DAY}&tz=../../etc/passwd"), "tz"),
+        (&format!("{DAY}&window=0m"), "window"),
+        (&format!("{DAY}&window=7m"), "window"),
+        (&format!("{DAY}&limit=0"), "limit"),
+        (&format!("{DAY}&limit=10001"), "limit"),
+        (&format!("{DAY}&limit=99999999999999999999"), "limit"),
+        (&format!("{DAY}&cursor=x"), "cursor"),
+        (&format!("{DAY}&format=xml"), "format"),
+        (&format!("{DAY}&groupby=device"), "groupby"),
+        (&format!("{DAY}&tz=UTC&tz=UTC"), "tz"),
+        (&format!("{DAY}&{DAY}"), "from"),
+    ] {
+        ask(query).await.problem_with(400, "invalid-parameter", parameter);
+    }
+    for group_by in [
+        "ad",
+        "device,verdict",
+        "device,device",
+        "x",
+        "device,",
+        "country;drop",
+    ] {
+        ask(&format!("{DAY}&group_by={group_by}"))
+            .await
+            .problem(400, "unsupported-breakdown");
+    }
+    for (from, granularity) in [
+        ("2025-11-01", "minute"),
+        ("2024-12-01", "hour"),
+        ("2010-01-01", "day"),
+    ] {
+        ask(&format!(
+            "from={from}T00:00:00Z&to=2026-01-02T00:00:00Z&granularity={granularity}"
+        ))
+        .await
+        .problem(422, "range-too-large");
+    }
+    let two = ask("from=x&to=y&limit=z").await;
+    for parameter in ["from", "to", "limit"] {
+        two.problem_with(400, "invalid-parameter", parameter);
+    }
+}
+
+#[tokio::test]
+async fn the_running_minute_may_be_asked_for_in_any_offset() {
+    let (world, ad, _) = clicked().await;
+    let path = format!(
+        "/v1/ads/{ad}/metrics?from=2026-01-02T05:45:00%2B05:45&to=2026-01-01T20:31:00-03:30&granularity=minute"
+    );
+    let answer = world.ask("GET", &path, None).await;
+    assert_eq!(answer.json()["totals"]["clicks"], 2, "{}", answer.text());
+}

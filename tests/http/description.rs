@@ -1,0 +1,200 @@
+//! `/v1/openapi.json`: the API's own description, held against the API.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::world::{World, get, request};
+
+async fn description(world: &World) -> Value {
+    let answer = world.send(get("/v1/openapi.json")).await;
+    assert_eq!(answer.status.as_u16(), 200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    answer.json()
+}
+
+#[tokio::test]
+async fn every_route_is_described_and_every_described_route_is_there() {
+    let world = World::new().await;
+    let document = description(&world).await;
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut operations = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            operations.insert(format!("{} {path}", method.to_uppercase()));
+            let asked = path
+                .replace("{slot}", "top")
+                .replace("{key_id}", "AAAAAAAAAAAA")
+                .replace("{ad_id}", "1")
+                .replace("{campaign_id}", "1")
+                .replace("{advertiser_id}", "1")
+                .replace("{placement_id}", "1");
+            assert!(!asked.contains('{'), "{path}");
+            let answer = world
+                .send(request(&method.to_uppercase(), &asked, None, None))
+                .await;
+            let open = operation["security"].is_null();
+            assert_eq!(
+                answer.status.as_u16() == 401,
+                !open,
+                "{method} {path}: {}",
+                answer.status
+            );
+            assert_ne!(answer.status.as_u16(), 405, "{method} {path}");
+            assert!(!answer.text().contains("no such resource"), "{method} {path}");
+        }
+    }
+    let expected = [
+        "DELETE /v1/keys/{key_id}",
+        "GET /click",
+        "GET /healthz",
+        "GET /readyz",
+        "GET /v1/ads",
+        "GET /v1/ads/{ad_id}",
+        "GET /v1/ads/{ad_id}/metrics",
+        "GET /v1/advertisers/{advertiser_id}/metrics",
+        "GET /v1/campaigns/{campaign_id}/metrics",
+        "GET /v1/keys",
+        "GET /v1/keys/{key_id}",
+        "GET /v1/metrics/total",
+        "GET /v1/placements",
+        "GET /v1/placements/{placement_id}/metrics",
+        "GET /v1/placements/{slot}",
+        "GET /v1/placements/{slot}/entries",
+        "HEAD /click",
+        "OPTIONS /click",
+        "OPTIONS /v1/placements/{slot}",
+        "PATCH /v1/ads/{ad_id}",
+        "POST /click",
+        "POST /v1/ads",
+        "POST /v1/keys",
+        "POST /v1/keys/{key_id}/rotate",
+        "PUT /v1/placements/{slot}",
+    ];
+    assert_eq!(
+        operations.iter().map(String::as_str).collect::<Vec<_>>(),
+        expected
+    );
+    assert_eq!(
+        document["components"]["securitySchemes"]["key"],
+        json!({ "type": "http", "scheme": "bearer", "bearerFormat": "clk_<key_id>_<secret>" })
+    );
+}
+
+/// What is in `value` and not in its schema, and what the schema requires and is not in `value`.
+fn differences(schemas: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
+    if let Some(name) = schema["$ref"].as_str() {
+        let name = name.trim_start_matches("#/components/schemas/");
+        return differences(schemas, &schemas[name], value, at, found);
+    }
+    if let Some(any) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
+        let fits = any.iter().any(|one| {
+            let mut found = Vec::new();
+            differences(schemas, one, value, at, &mut found);
+            found.is_empty()
+        });
+        if !fits {
+            found.push(format!("{at}: {value} is none of {any:?}"));
+        }
+        return;
+    }
+    let kinds: Vec<&str> = match &schema["type"] {
+        Value::String(kind) => vec![kind],
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => {
+            found.push(format!("{at}: no type in {schema}"));
+            return;
+        }
+    };
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_u64() && !kinds.contains(&"number") => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    if !kinds.contains(&kind) {
+        found.push(format!("{at}: {value} is no {kinds:?}"));
+    }
+    if let (Some(items), Value::Array(values)) = (schema.get("items"), value) {
+        for (n, value) in values.iter().enumerate() {
+            differences(schemas, items, value, &format!("{at}[{n}]"), found);
+        }
+    }
+    if let Value::Object(members) = value {
+        for (name, value) in members {
+            let at = format!("{at}.{name}");
+            match (schema["properties"].get(name), schema.get("additionalProperties")) {
+                (Some(schema), _) => differences(schemas, schema, value, &at, found),
+                (None, Some(schema)) => differences(schemas, schema, value, &at, found),
+                (None, None) => found.push(format!("{at} is not described")),
+            }
+        }
+        for name in schema["required"].as_array().into_iter().flatten() {
+            if !members.contains_key(name.as_str().unwrap()) {
+                found.push(format!("{at}.{name} is missing"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_have_the_described_shapes() {
+    let world = World::new().await;
+    let document = description(&world).await;
+    let schemas = &document["components"]["schemas"];
+    let ad = world.ad(9).await;
+    let placement = world.slot("top", &[&ad]).await;
+    let key = world
+        .ask(
+            "POST",
+            "/v1/keys",
+            Some(json!({ "scope": "publisher", "placement_ids": [placement] })),
+        )
+        .await;
+    world
+        .send(get(&format!("/click?adId={ad}&imp={}", world.token("top").await)))
+        .await;
+    world.send(get(&format!("/click?adId={ad}"))).await;
+    world.count().await;
+    let range = "from=2026-01-02T00:00:00Z&to=2026-01-02T00:01:00Z&granularity=minute";
+    let mut answers = vec![
+        ("KeyView", key),
+        ("AdView", world.ask("GET", &format!("/v1/ads/{ad}"), None).await),
+        ("AdList", world.ask("GET", "/v1/ads", None).await),
+        (
+            "PlacementView",
+            world.ask("GET", "/v1/placements/top/entries", None).await,
+        ),
+        (
+            "PlacementList",
+            world.ask("GET", "/v1/placements?limit=1", None).await,
+        ),
+        ("ShownAd", world.send(get("/v1/placements/top")).await),
+        ("KeyList", world.ask("GET", "/v1/keys", None).await),
+        ("Health", world.send(get("/healthz")).await),
+        ("ProblemDocument", world.send(get("/click")).await),
+        ("ProblemDocument", world.send(get("/x")).await),
+    ];
+    for more in [
+        "",
+        "&window=5m&limit=1",
+        "&group_by=device",
+        "&group_by=device,country",
+        "&group_by=verdict",
+    ] {
+        for path in [format!("ads/{ad}/metrics"), "metrics/total".to_owned()] {
+            let answer = world.ask("GET", &format!("/v1/{path}?{range}{more}"), None).await;
+            assert_eq!(answer.status.as_u16(), 200, "{}", answer.text());
+            answers.push(("MetricsDocument", answer));
+        }
+    }
+    for (name, answer) in answers {
+        let schema = schemas.get(name).unwrap_or_else(|| panic!("{name} in {schemas}"));
+        let mut found = Vec::new();
+        differences(schemas, schema, &answer.json(), name, &mut found);
+        assert_eq!(found, Vec::<String>::new(), "{}", answer.text());
+    }
+}

@@ -1,0 +1,16 @@
+//! The real router over the embedded store: every route, every rule of the edge, and whoever means ill.
+
+#![allow(clippy::unwrap_used)] // a test suite: a panic is its way to say no
+
+mod ads;
+mod clicks;
+mod counts;
+mod demo;
+mod description;
+mod hostile;
+mod keys;
+mod placements;
+mod problems;
+mod sockets;
+mod tenants;
+mod world;
