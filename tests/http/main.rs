@@ -1,6 +1,6 @@
 //! The real router over the embedded store: every route, every rule of the edge, and whoever means ill.
 
-#![allow(clippy::unwrap_used)] // a test suite: a panic is its way to say no
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test suite: a panic is its way to say no
 
 mod ads;
 mod clicks;

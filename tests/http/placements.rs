@@ -95,7 +95,7 @@ async fn only_active_ads_are_shown_and_a_slot_without_one_is_404() {
         assert_eq!(answer.status, StatusCode::OK);
     };
     pause(&one).await;
-    assert_eq!(shown().await.into_keys().collect::<Vec<_>>(), [two.clone()]);
+    assert_eq!(shown().await.into_keys().collect::<Vec<_>>(), vec![two.clone()]);
     pause(&two).await;
     for slot in ["top", "empty", "nowhere"] {
         let answer = world.send(get(&format!("/v1/placements/{slot}"))).await;
