@@ -4,8 +4,9 @@
 //! entity for its readers. So a group logs all its writes in one row, and memory holds what they add up to. Module `sweep`
 //! says when partials are put into their rows of `buckets`, a few with each group, and when the log is dropped.
 //!
-//! Invariant: `buckets`, and over it the log's writes with a higher watermark than the row's, are the state; memory holds
-//! that state, committed, for every partial that the log names. A watermark only rises, so a write is never added twice.
+//! Invariant: `buckets`, and over it the log's writes with a higher watermark than the stored partial's, are the state;
+//! memory holds that state, committed, for every partial whose row is older. A watermark only rises, so a write is never
+//! added twice.
 
 use std::collections::HashMap;
 
