@@ -1,9 +1,9 @@
-//! What the functions share: HTTP events for a router ([`http`]), logs and metrics ([`telemetry`]), settings ([`settings`]).
+//! What the functions share: HTTP events for a router ([`http`]), logs and metrics ([`telemetry`]), settings ([`config`]).
 //!
 //! Invariant: nothing in here knows a table, a stream or a service: those are `clickledger-aws` and the core's.
 
+pub mod config;
 pub mod http;
-pub mod settings;
 pub mod telemetry;
 
 use std::future::Future;
@@ -15,7 +15,7 @@ use std::io;
 /// # Errors
 /// The runtime's own, and what `main` answers.
 pub fn block_on<E: From<io::Error>>(main: impl Future<Output = Result<(), E>>) -> Result<(), E> {
-    let concurrent = settings::number("AWS_LAMBDA_MAX_CONCURRENCY").is_ok_and(|n| n.is_some_and(|n| n > 1));
+    let concurrent = config::number("AWS_LAMBDA_MAX_CONCURRENCY").is_ok_and(|n| n.is_some_and(|n| n > 1));
     // One invocation at a time needs no second thread, and waking one costs more than what it would do.
     let mut builder = if concurrent {
         tokio::runtime::Builder::new_multi_thread()

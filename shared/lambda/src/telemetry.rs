@@ -10,7 +10,7 @@ use std::time::Instant;
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use tracing_subscriber::EnvFilter;
 
-use crate::settings;
+use crate::config;
 
 /// CloudWatch's name space of all our metrics.
 pub const NAMESPACE: &str = "Clickledger";
@@ -29,7 +29,7 @@ pub struct Telemetry {
 /// # Errors
 /// It has begun already.
 pub fn start(service: &'static str) -> io::Result<Telemetry> {
-    let level = settings::optional("AWS_LAMBDA_LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
+    let level = config::optional("AWS_LAMBDA_LOG_LEVEL").unwrap_or_else(|| "info".to_owned());
     let filter = EnvFilter::try_new(level.to_lowercase()).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .json()

@@ -5,7 +5,7 @@
 
 /// A variable that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingError {
+pub enum ConfigError {
     /// Not there, or empty.
     #[error("the environment variable {0} is missing")]
     Missing(String),
@@ -30,19 +30,19 @@ pub fn optional(name: &str) -> Option<String> {
 /// The variable.
 ///
 /// # Errors
-/// [`SettingError::Missing`]
-pub fn required(name: &str) -> Result<String, SettingError> {
-    optional(name).ok_or_else(|| SettingError::Missing(name.to_owned()))
+/// [`ConfigError::Missing`]
+pub fn required(name: &str) -> Result<String, ConfigError> {
+    optional(name).ok_or_else(|| ConfigError::Missing(name.to_owned()))
 }
 
 /// The variable as a whole number, where it is set.
 ///
 /// # Errors
-/// [`SettingError::Bad`]
-pub fn number(name: &str) -> Result<Option<u64>, SettingError> {
+/// [`ConfigError::Bad`]
+pub fn number(name: &str) -> Result<Option<u64>, ConfigError> {
     optional(name)
         .map(|value| {
-            value.parse().map_err(|_| SettingError::Bad {
+            value.parse().map_err(|_| ConfigError::Bad {
                 name: name.to_owned(),
                 must: "a whole number",
                 value,
