@@ -179,7 +179,17 @@ async fn ads_are_listed_page_by_page_and_by_whose_they_are() {
     );
     let key = world.advertiser(9, true).await;
     assert_eq!(list(&key, "").await, nine);
+    let patch = json!({ "status": "archived" });
+    world
+        .ask("PATCH", &format!("/v1/ads/{}", nine[1]), Some(patch))
+        .await;
+    let old = nine.remove(1);
+    assert_eq!(list(&key, "").await, nine);
+    assert_eq!(list(&key, "&archived=false").await, nine);
+    nine.insert(1, old);
+    assert_eq!(list(&key, "&archived=true").await, nine);
     for (query, parameter) in [
+        ("archived=1", "archived"),
         ("advertiser_id=x", "advertiser_id"),
         ("campaign_id=0", "campaign_id"),
         ("cursor=x", "cursor"),

@@ -1,5 +1,8 @@
 //! `/click`: where it leads, what it counts, whom it believes.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -7,6 +10,7 @@ use axum::http::{Request, StatusCode, header};
 use clickledger_core::domain::verdict::Verdict;
 use clickledger_core::ports::PortError;
 use clickledger_http::{EdgeConfig, Forwarding, ProxySecret, TrustedProxy};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tower::ServiceExt;
 
 use crate::world::{Mode, World, get, request, with};
@@ -457,4 +461,77 @@ async fn who_asks_for_privacy_leaves_nothing_but_device_and_country() {
     assert_eq!(record.network.as_deref(), Some(PEER));
     assert!(record.client_hash.is_some() && record.agent_hash.is_some());
     assert_eq!(record.referrer_host.as_deref(), Some("news.example"));
+}
+
+/// Holds counters by name and labels.
+#[derive(Default)]
+struct Counters(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+impl Counters {
+    fn now(&self) -> BTreeMap<String, u64> {
+        let counters = self.0.lock().unwrap();
+        counters
+            .iter()
+            .map(|(name, count)| (name.clone(), count.load(Ordering::Relaxed)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+}
+
+impl Recorder for Counters {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        let labels: Vec<&str> = key.labels().map(|label| label.value()).collect();
+        let name = format!("{} {}", key.name(), labels.join(","));
+        Counter::from_arc(Arc::clone(
+            self.0.lock().unwrap().entry(name.trim().to_owned()).or_default(),
+        ))
+    }
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[tokio::test]
+async fn clicks_are_counted_by_verdict_and_by_what_became_of_them() {
+    let (world, ad) = with_slot(EdgeConfig::default()).await;
+    let counters = Counters::default();
+    let router = metrics::with_local_recorder(&counters, || {
+        clickledger_http::router(world.services.clone(), EdgeConfig::default())
+    });
+    let world = World { router, ..world };
+    let token = world.token("top").await;
+    let path = format!("/click?adId={ad}&imp={token}");
+    world.send(request("HEAD", &path, None, None)).await;
+    world.send(request("OPTIONS", &path, None, None)).await;
+    for path in [
+        &*path,
+        &path,
+        "/click?adId=1",
+        "/click",
+        &format!("/click?adId={ad}"),
+    ] {
+        world.send(get(path)).await;
+    }
+    world.gate.refuse(PortError::unavailable("the disk is full"));
+    world.send(post(&format!("/click?adId={ad}"), None, "")).await;
+    world.catalog.set(Mode::Down);
+    world.send(get(&path)).await;
+    let expected = [
+        ("clicks_refused_total invalid", 1),
+        ("clicks_refused_total unavailable", 1),
+        ("clicks_refused_total unknown_ad", 1),
+        ("clicks_total duplicate", 1),
+        ("clicks_total missing_token", 2),
+        ("clicks_total valid", 1),
+        ("clicks_unrecorded_total", 1),
+        ("impressions_total", 1),
+    ];
+    let expected = expected.map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(counters.now(), BTreeMap::from(expected));
 }

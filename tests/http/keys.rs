@@ -1,9 +1,14 @@
 //! `/v1/keys`: made, shown once, revoked, rotated; and how soon a revoked key stops.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
 use axum::http::StatusCode;
-use clickledger_core::domain::api_key::{PresentedKey, Scope};
-use clickledger_core::ports::ApiKeys;
-use clickledger_core::service::keys::{CACHED_MS, Inserted};
+use clickledger_core::domain::api_key::{ApiKey, KeyId, PresentedKey, Scope};
+use clickledger_core::ports::{ApiKeys, Changed, PortResult};
+use clickledger_core::service::keys::{CACHED_MS, Inserted, KeysService};
+use clickledger_embedded::SystemEntropy;
 use serde_json::json;
 
 use crate::world::{World, request};
@@ -110,6 +115,75 @@ async fn a_revoked_key_stops_at_once_here_and_within_half_a_minute_elsewhere() {
         .ask("DELETE", "/v1/keys/x", None)
         .await
         .problem_with(400, "invalid-parameter", "key_id");
+}
+
+/// The store of keys, which counts what is asked of it.
+struct Counting {
+    inner: clickledger_embedded::Keys,
+    reads: AtomicUsize,
+    notes: AtomicUsize,
+}
+
+#[async_trait]
+impl ApiKeys for Counting {
+    async fn create(&self, key: &ApiKey) -> PortResult<Changed> {
+        self.inner.create(key).await
+    }
+    async fn get(&self, key_id: &KeyId) -> PortResult<Option<ApiKey>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.inner.get(key_id).await
+    }
+    async fn list(&self, after: Option<&KeyId>, limit: usize) -> PortResult<Vec<ApiKey>> {
+        self.inner.list(after, limit).await
+    }
+    async fn revoke(&self, key_id: &KeyId, now_ms: i64) -> PortResult<Changed> {
+        self.inner.revoke(key_id, now_ms).await
+    }
+    async fn touch(&self, key_id: &KeyId, hour_ms: i64) -> PortResult<()> {
+        self.notes.fetch_add(1, Ordering::Relaxed);
+        self.inner.touch(key_id, hour_ms).await
+    }
+}
+
+#[tokio::test]
+async fn a_remembered_key_costs_no_read_and_its_use_one_note_an_hour() {
+    let world = World::new().await;
+    let store = Arc::new(Counting {
+        inner: world.store.keys(),
+        reads: AtomicUsize::new(0),
+        notes: AtomicUsize::new(0),
+    });
+    let keys = KeysService::new(store.clone(), world.clock.clone(), Arc::new(SystemEntropy));
+    let asked = || {
+        (
+            store.reads.load(Ordering::Relaxed),
+            store.notes.load(Ordering::Relaxed),
+        )
+    };
+    let key = world.advertiser(9, true).await;
+    let wrong = PresentedKey::generate([9; 9], [9; 32]).reveal();
+    let (id, _) = key.rsplit_once('_').unwrap();
+    let wrong_secret = format!("{id}_{}", wrong.rsplit('_').next().unwrap());
+    assert!(keys.authenticate(&wrong_secret).await.unwrap().is_none());
+    assert_eq!(asked(), (1, 0));
+    for _ in 0..10 {
+        assert!(keys.authenticate(&key).await.unwrap().is_some());
+        assert!(keys.authenticate(&wrong_secret).await.unwrap().is_none());
+    }
+    assert_eq!(asked(), (1, 0));
+    for halves in 1..=120 {
+        world.clock.advance(CACHED_MS);
+        assert!(keys.authenticate(&key).await.unwrap().is_some());
+        assert_eq!(asked().0, 1 + halves);
+    }
+    // The hour of the clock changed once within this hour.
+    assert_eq!(asked().1, 2);
+    let (reads, _) = asked();
+    for _ in 0..3 {
+        assert!(keys.authenticate(&wrong).await.unwrap().is_none());
+        assert!(keys.authenticate("clk_x_y").await.unwrap().is_none());
+    }
+    assert_eq!(asked().0, reads + 3);
 }
 
 #[tokio::test]

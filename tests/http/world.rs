@@ -130,6 +130,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<SetClock>,
     pub(crate) catalog: Arc<Switched>,
     pub(crate) keys: Arc<KeysService>,
+    pub(crate) services: Services,
     pub(crate) router: Router,
     /// An administrator's key.
     pub(crate) admin: String,
@@ -197,7 +198,8 @@ impl World {
             clock,
             catalog,
             keys,
-            router: router(services, config),
+            router: router(services.clone(), config),
+            services,
             admin,
             _dir: dir,
         }

@@ -113,7 +113,8 @@ pub(crate) struct AdView {
     title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image_url: Option<String>,
-    /// `active`, `paused` (not shown; clicks redirect as `inactive_ad`) or `archived` (as paused).
+    /// `active`, `paused` (not shown; clicks redirect as `inactive_ad`) or `archived` (as paused, and not
+    /// listed).
     #[schema(value_type = String, example = "active")]
     status: AdStatus,
     fan_out: u32,
@@ -181,6 +182,7 @@ async fn create(
     params(
         ("advertiser_id" = Option<String>, Query, description = "Only this advertiser's"),
         ("campaign_id" = Option<String>, Query, description = "Only this campaign's"),
+        ("archived" = Option<bool>, Query, description = "Whether archived ads are listed too"),
         ("limit" = Option<u32>, Query, description = "Most rows, 1 to 1000; 100 if nothing is said"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
     ),
@@ -198,15 +200,19 @@ async fn list(
     }
     let mut params = Params::new(
         query.as_deref(),
-        &["advertiser_id", "campaign_id", "limit", "cursor"],
+        &["advertiser_id", "campaign_id", "archived", "limit", "cursor"],
     );
     let filter = AdFilter {
         advertiser_id: params.read("advertiser_id"),
         campaign_id: params.read("campaign_id"),
     };
+    let archived = params.read("archived").unwrap_or(false);
     let (limit, after) = (params.list_rows(), params.list_cursor());
     params.finish()?;
-    let found = api.of.list(caller.scope(), filter, after, limit + 1).await?;
+    let found = api
+        .of
+        .list(caller.scope(), filter, archived, after, limit + 1)
+        .await?;
     let (ads, next_cursor) = page(found, limit, |ad| ad.ad_id.to_string());
     let items = ads.iter().map(AdView::from).collect();
     Ok(Json(AdList { items, next_cursor }))

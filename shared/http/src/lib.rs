@@ -1,7 +1,7 @@
 //! HTTP routers over the services: the same router runs in Lambda and in `serve`.
 //!
 //! [`router`] is all of it. Each of its parts ([`click_router`], [`placement_router`], [`query_router`], [`keys_router`],
-//! [`health_router`], [`demo_router`]) can be served alone: [`edge`] makes a part a whole.
+//! [`health_router`], [`demo_router`]) can be served alone: [`edge()`] makes a part a whole.
 //!
 //! Invariant: every answer that is an error is a problem document (RFC 9457), also where no handler is reached or one panics;
 //! a click's destination comes from its ad alone.

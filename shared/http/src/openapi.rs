@@ -1,5 +1,6 @@
 //! The API's own description, made from the handlers' annotations.
 
+use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use utoipa::OpenApi;
@@ -41,7 +42,7 @@ pub(crate) fn document_router() -> OpenApiRouter {
 /// The router, which now also serves its description at `/v1/openapi.json`.
 pub(crate) fn with_document(api: OpenApiRouter) -> OpenApiRouter {
     // A value of strings, numbers and lists: it always is JSON.
-    let document: &'static str = Box::leak(api.get_openapi().to_json().unwrap_or_default().into_boxed_str());
+    let document = Bytes::from(api.get_openapi().to_json().unwrap_or_default());
     let serve = move || async move {
         let json = HeaderValue::from_static("application/json");
         ([(header::CONTENT_TYPE, json)], document).into_response()

@@ -14,6 +14,8 @@ use crate::ports::{AdCatalog, AdFilter, Changed, Clock, Entropy, PortError, Port
 
 /// How often an id is drawn anew, and an unconditional change tried on a newer version.
 const TRIES: usize = 4;
+/// Ads of one read where archived ones are left out.
+const READ_AT_ONCE: usize = 500;
 
 /// What is wrong with one field of what was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,7 +182,7 @@ impl AdsService {
         Ok(found.filter(|ad| owns(by, ad.advertiser_id)))
     }
 
-    /// The ads after `after` that the caller may see, in the order of their ids.
+    /// The ads after `after` that the caller may see, in the order of their ids; archived ones only where they are asked for.
     ///
     /// # Errors
     /// Where the catalogue does not answer.
@@ -188,7 +190,8 @@ impl AdsService {
         &self,
         by: &Scope,
         mut filter: AdFilter,
-        after: Option<AdId>,
+        archived: bool,
+        mut after: Option<AdId>,
         limit: usize,
     ) -> PortResult<Vec<Ad>> {
         match by {
@@ -200,7 +203,20 @@ impl AdsService {
             }
             Scope::Advertiser { .. } | Scope::Publisher { .. } => return Ok(Vec::new()),
         }
-        self.catalog.list_ads(filter, after, limit).await
+        let mut found = Vec::new();
+        loop {
+            let read = if archived { limit } else { limit.max(READ_AT_ONCE) };
+            let ads = self.catalog.list_ads(filter, after, read).await?;
+            let more = ads.len() == read;
+            after = ads.last().map(|ad| ad.ad_id);
+            let listed = ads
+                .into_iter()
+                .filter(|ad| archived || ad.status != AdStatus::Archived);
+            found.extend(listed.take(limit - found.len()));
+            if !more || found.len() == limit {
+                return Ok(found);
+            }
+        }
     }
 
     /// Whose campaign it is: the advertiser of the ads that carry it; `None` where no ad does.
