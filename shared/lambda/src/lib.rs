@@ -1,7 +1,8 @@
-//! What the functions share: HTTP events for a router ([`http`]), logs and metrics ([`telemetry`]), settings ([`config`]).
+//! What the functions share: HTTP events for a router ([`http`]), batches ([`batch`]), logs and metrics ([`telemetry`]), settings ([`config`]).
 //!
 //! Invariant: nothing in here knows a table, a stream or a service: those are `clickledger-aws` and the core's.
 
+pub mod batch;
 pub mod config;
 pub mod http;
 pub mod telemetry;

@@ -12,8 +12,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config;
 
-/// CloudWatch's name space of all our metrics.
-pub const NAMESPACE: &str = "Clickledger";
+/// CloudWatch's name space of our metrics, unless `CLICKLEDGER_METRICS_NAMESPACE` names another.
+const NAMESPACE: &str = "Clickledger";
 /// Metrics of an environment that is invoked all the time are written this often at most, milliseconds.
 const EVERY_MS: u64 = 1000;
 
@@ -38,8 +38,9 @@ pub fn start(service: &'static str) -> io::Result<Telemetry> {
         .with_writer(io::stdout)
         .try_init()
         .map_err(io::Error::other)?;
+    let namespace = config::optional("CLICKLEDGER_METRICS_NAMESPACE").unwrap_or_else(|| NAMESPACE.to_owned());
     let collector = Builder::new()
-        .cloudwatch_namespace(NAMESPACE)
+        .cloudwatch_namespace(namespace)
         .with_dimension("service", service)
         .init()
         .map_err(|error| io::Error::other(error.to_string()))?;
