@@ -9,6 +9,7 @@ mod demo;
 mod description;
 mod hostile;
 mod keys;
+mod logs;
 mod placements;
 mod problems;
 mod sockets;

@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 use crate::client::Client;
 use crate::config::EdgeConfig;
 use crate::counters::ClickCounters;
-use crate::problem::{Kind, Problem, ProblemDocument};
+use crate::problem::{Kind, Problem, ProblemDocument, request_id};
 use crate::request_body;
 use crate::to_the_end::ToTheEnd;
 
@@ -85,7 +85,7 @@ async fn look(State(edge): State<Arc<ClickEdge>>, request: Request) -> Result<Re
     match edge.click.destination(query.ad_id()?).await {
         Ok(Some(ad)) => redirect(&ad, Recorded::Stream),
         Ok(None) => Err(unknown_ad()),
-        Err(error) => Err(unavailable(error)),
+        Err(error) => Err(unavailable(&error)),
     }
 }
 
@@ -245,7 +245,7 @@ impl ClickEdge {
             }
             Err(error) => {
                 self.counters.unavailable.increment(1);
-                Err(unavailable(error))
+                Err(unavailable(&error))
             }
         }
     }
@@ -256,15 +256,13 @@ fn unknown_ad() -> Problem {
 }
 
 /// Whatever is wrong with the catalogue, nobody knows where the click leads: come again.
-fn unavailable(error: PortError) -> Problem {
-    match Problem::from(error) {
-        problem if problem.kind() == Kind::Unavailable => problem,
-        _ => Problem::new(
-            Kind::Unavailable,
-            "nobody knows at the moment where this ad leads",
-        )
-        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1")),
-    }
+fn unavailable(error: &PortError) -> Problem {
+    let request_id = request_id();
+    tracing::warn!(%error, request_id, "a click is answered 503");
+    let detail = "nobody knows at the moment where this ad leads";
+    Problem::new(Kind::Unavailable, detail)
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        .with_request_id(request_id)
 }
 
 fn redirect(ad: &Ad, recorded: Recorded) -> Result<Response, Problem> {

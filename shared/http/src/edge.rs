@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::{EdgeConfig, Limits};
-use crate::problem::{Kind, Problem};
+use crate::problem::{Kind, Problem, request_id};
 
 /// Makes a part a whole: whatever no route takes is answered with a problem document, and limits and panics are seen to.
 pub fn edge(part: OpenApiRouter, config: &EdgeConfig) -> Router {
@@ -47,8 +47,11 @@ async fn guard(State(limits): State<Limits>, request: Request, next: Next) -> Re
         Ok(response) => response,
         Err(_) => {
             // The panic's own text goes where the process's panics go; it may quote the request, so not into our log.
-            tracing::error!(%method, route = route(), "a handler panicked");
-            Problem::new(Kind::Internal, "this request could not be worked").into_response()
+            let request_id = request_id();
+            tracing::error!(%method, route = route(), request_id, "a handler panicked");
+            Problem::new(Kind::Internal, "this request could not be worked")
+                .with_request_id(request_id)
+                .into_response()
         }
     };
     tracing::debug!(%method, route = route(), status = response.status().as_u16(), "answered");

@@ -128,6 +128,8 @@ pub struct Problem {
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Given where the log names it.
+    request_id: Option<String>,
 }
 
 /// A problem document as it is sent.
@@ -171,6 +173,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             headers: Vec::new(),
+            request_id: None,
         }
     }
 
@@ -203,6 +206,13 @@ impl Problem {
         self
     }
 
+    /// The same under the name that the log has for it.
+    #[must_use]
+    pub(crate) fn with_request_id(mut self, request_id: String) -> Self {
+        self.request_id = Some(request_id);
+        self
+    }
+
     /// Its kind.
     pub fn kind(&self) -> Kind {
         self.kind
@@ -212,14 +222,16 @@ impl Problem {
 impl From<PortError> for Problem {
     /// The failure is logged here, where it is handled.
     fn from(error: PortError) -> Self {
-        if error.is_retryable() {
-            tracing::warn!(%error, "a request is answered 503");
+        let request_id = request_id();
+        let problem = if error.is_retryable() {
+            tracing::warn!(%error, request_id, "a request is answered 503");
             Self::new(Kind::Unavailable, "a store does not answer at the moment")
                 .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
         } else {
-            tracing::error!(%error, "a request is answered 500");
+            tracing::error!(%error, request_id, "a request is answered 500");
             Self::new(Kind::Internal, "a store refuses what was asked of it")
-        }
+        };
+        problem.with_request_id(request_id)
     }
 }
 
@@ -251,10 +263,7 @@ pub(crate) fn request_id() -> String {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let request_id = request_id();
-        if matches!(self.kind, Kind::Internal | Kind::Unavailable) {
-            tracing::info!(request_id, kind = ?self.kind, "a problem of ours was answered");
-        }
+        let request_id = self.request_id.unwrap_or_else(request_id);
         let (word, title, status) = self.kind.describe();
         let document = ProblemDocument {
             r#type: format!("/problems/{word}"),

@@ -304,7 +304,8 @@ impl AdsService {
         }
     }
 
-    /// A campaign is one advertiser's: mixed counts would tell one of them about the other.
+    /// A campaign is one advertiser's: mixed counts would tell one of them about the other. Whoever's ad is the older owns it,
+    /// should two advertisers ever begin the same one in the same moment.
     async fn check_campaign(
         &self,
         campaign_id: CampaignId,
