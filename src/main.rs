@@ -1,13 +1,81 @@
-//! The `clickledger` command. Its subcommands are not there yet: it says so instead of pretending.
+//! The `clickledger` command: the whole pipeline in one process, clients of its API, and a load generator.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrongly called or configured. A closed pipe is no failure: whoever reads may stop.
 
-use std::io::Write;
+mod client;
+mod config;
+mod load;
+mod parse;
+mod serve;
+
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::{Parser, Subcommand};
+
+/// Counts ad clicks so exactly that money can be paid on the counts.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 110)]
+#[command(
+    after_help = "Begin with:\n  clickledger serve\n\nand open the address that it prints. The client commands need the key \
+    that its first start prints, in CLICKLEDGER_KEY."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole pipeline in this process
+    #[command(
+        after_help = "Examples:\n  clickledger serve\n  clickledger serve --listen 127.0.0.1:0 --data /var/lib/clickledger --shards 4\n\n\
+        At the first start on a loopback address it prints an administration key, once. CLICKLEDGER_ADMIN_KEY in the \
+        environment sets an administration key instead; `clickledger keys generate` makes one to put there."
+    )]
+    Serve(config::ServeArgs),
+    /// Make, list, show and change ads
+    #[command(subcommand)]
+    Ads(client::ads::Command),
+    /// Set, list and show placements: slots, and the ads in them
+    #[command(subcommand)]
+    Placements(client::placements::Command),
+    /// Make, list, revoke and rotate API keys
+    #[command(subcommand)]
+    Keys(client::keys::Command),
+    /// Counts by the minute, hour or day
+    Metrics(client::metrics::Command),
+    /// Click at a given rate, and compare what was sent with what is counted
+    Load(load::LoadArgs),
+}
+
 fn main() -> ExitCode {
-    // Nothing can be done about a closed standard error; the exit code says it too.
-    let _ = writeln!(
-        std::io::stderr(),
-        "clickledger: the server and its client commands are not built yet, see README.md"
-    );
-    ExitCode::from(2)
+    let done = match Cli::parse().command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Ads(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Placements(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Keys(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Metrics(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Load(args) => load::run(&args),
+    };
+    done.unwrap_or_else(|error| {
+        if pipe_closed(&error) {
+            return ExitCode::SUCCESS;
+        }
+        // Nothing can be done about a closed standard error; the exit code says it too.
+        let _ = writeln!(io::stderr(), "clickledger: {error:#}");
+        let badly_configured =
+            error.is::<config::BadSetting>() || error.is::<config::BadFile>() || error.is::<config::Half>();
+        ExitCode::from(if badly_configured { 2 } else { 1 })
+    })
+}
+
+fn pipe_closed(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = cause
+            .downcast_ref::<serde_json::Error>()
+            .and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(io::ErrorKind::BrokenPipe)
+    })
 }

@@ -5,11 +5,12 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tempfile::TempDir;
 
 use crate::until;
@@ -40,11 +41,25 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn start_with(data: &Path, listen: &str, arguments: &[&str]) -> Result<Self> {
-        let mut child = Command::new(binary()?)
+        Self::start_in(data, listen, arguments, &[])
+    }
+
+    /// The same with further variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_in(
+        data: &Path,
+        listen: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        let mut child = command()?
             .arg("serve")
             .args(["--listen", listen, "--data"])
             .arg(data)
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -102,6 +117,35 @@ impl Server {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Errors
+    /// It could not be asked, or goes on for 30 s; with what it printed.
+    pub fn stop(mut self) -> Result<ExitStatus> {
+        rustix::process::kill_process(self.pid()?, Signal::TERM)?;
+        until("the server's end", Duration::from_secs(30), || {
+            Ok(self.child.try_wait()?)
+        })
+        .with_context(|| self.lines().join("\n"))
+    }
+
+    /// Lets its files grow to at most so many bytes, or without limit: below their size, a disk that refuses every write.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        rustix::process::prlimit(Some(self.pid()?), Resource::Fsize, limit)?;
+        Ok(())
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        Pid::from_raw(i32::try_from(self.id())?).context("a process has an id")
+    }
+
     /// Ends it as a power cut would, and waits until it is gone.
     ///
     /// # Errors
@@ -138,6 +182,21 @@ fn address(line: &str) -> Option<String> {
         .unwrap_or(host.len());
     let port: u16 = host[..end].rsplit_once(':')?.1.parse().ok()?;
     (port != 0).then(|| format!("http://{}", &host[..end]))
+}
+
+/// The `clickledger` command, with none of its settings in the environment.
+///
+/// # Errors
+/// As [`binary`].
+pub fn command() -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    #[allow(clippy::disallowed_methods)]
+    // What the tests' own caller has set is no setting of the server that they start.
+    let inherited = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in inherited.filter(|name| name.starts_with("CLICKLEDGER_")) {
+        command.env_remove(name);
+    }
+    Ok(command)
 }
 
 /// The `clickledger` command, built in the profile that this test was built in.

@@ -1,0 +1,270 @@
+//! `clickledger serve`: the whole pipeline in one process, on an embedded store.
+//!
+//! Invariant: the services know nothing of each other but their ports; this module alone joins them. On the way out the
+//! order is: no new connections, requests finished, loops ended, stream worked, store closed.
+
+mod counters;
+mod exposition;
+mod listener;
+mod loops;
+mod signals;
+mod start;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use clickledger_core::domain::mutation::Mutation;
+use clickledger_core::ports::{AdCatalog, TokenKeys};
+use clickledger_core::service::ads::AdsService;
+use clickledger_core::service::aggregate::{Aggregate, AggregateConfig, AggregatePorts};
+use clickledger_core::service::click::{ClickConfig, ClickPorts, ClickService};
+use clickledger_core::service::key_ring::KeyRing;
+use clickledger_core::service::keys::KeysService;
+use clickledger_core::service::maintenance::{Maintenance, MaintenanceConfig, MaintenancePorts};
+use clickledger_core::service::metrics::{MetricsConfig, MetricsService};
+use clickledger_core::service::placements::PlacementsService;
+use clickledger_core::service::pump::LakeDelivery;
+use clickledger_core::service::settle::{Settle, SettlePorts};
+use clickledger_embedded::{Embedded, OpenOptions, SystemClock, SystemEntropy};
+use clickledger_http::{EdgeConfig, Readiness, Services};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing_subscriber::EnvFilter;
+
+use self::loops::{Loops, Pumping};
+use self::signals::Signals;
+use self::start::AdminKey;
+use crate::config::{Config, LogFormat, ServeArgs};
+
+/// Records of one batch. Here a batch has no deadline, and every one costs commits.
+const BATCH: usize = 10_000;
+/// How often a shard's clicks are counted: often enough that a click is visible within a second.
+const COUNT_EVERY: Duration = Duration::from_millis(200);
+/// How often a shard's clicks are delivered to the lake.
+const DELIVER_EVERY: Duration = Duration::from_secs(1);
+/// How long the catalogue may take to show that the process is ready.
+const READY_LIMIT: Duration = Duration::from_millis(500);
+
+/// Serves until a signal says stop.
+pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
+    let config = Config::load(args)?;
+    log_to_stderr(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(serve(config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn log_to_stderr(config: &Config) {
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&config.log))
+        .with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).init(),
+        LogFormat::Text => log.with_ansi(false).init(),
+    }
+}
+
+async fn serve(config: Config) -> Result<()> {
+    // Before anything else, so that the address is known and a taken one changes nothing.
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listening on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    let signals = Signals::new()?;
+    // Before the services: they take their counters from it.
+    let recorder = exposition::install()?;
+
+    let (folder, shards) = (config.data.clone(), config.shards);
+    let store = tokio::task::spawn_blocking(move || {
+        let options = OpenOptions {
+            shards,
+            ..OpenOptions::default()
+        };
+        Embedded::open(folder, options)
+    })
+    .await??;
+    let ready = Arc::new(Ready {
+        stopping: AtomicBool::new(false),
+        catalog: Arc::new(store.catalog()),
+    });
+    let keys = KeyRing::load(Arc::new(store.token_keys()))
+        .await
+        .context("loading the token keys")?;
+    let keys = Arc::new(keys);
+    let services = services(&store, &keys, Arc::clone(&ready));
+
+    let own_url = format!("http://{address}");
+    let (admin_key, first) = start::admin_key(&services, config.admin_key.as_ref(), address).await?;
+    let demo = if address.ip().is_loopback() {
+        let secret = store.token_keys().load().await?.hashing;
+        start::demo(&services, first, &own_url, &secret).await?
+    } else {
+        None
+    };
+    let has_demo = demo.is_some();
+    let defaults = EdgeConfig::default();
+    let edge = EdgeConfig {
+        trusted_proxy: config.proxy.clone(),
+        country_header: config.country_header.clone().unwrap_or(defaults.country_header),
+        demo,
+        limits: defaults.limits,
+    };
+    let router = exposition::route(recorder, Arc::clone(&services.keys))
+        .fallback_service(clickledger_http::router(services, edge));
+
+    let loops = loops(&store, &keys).await?;
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(listener::serve(listener, router, config.max_connections, stopped));
+    tracing::info!(%address, shards, "serving");
+    announce(address, has_demo, &config.data, &admin_key);
+    drop(admin_key);
+
+    signals.first().await;
+    tracing::info!("stopping; a second signal ends at once");
+    ready.stopping.store(true, Ordering::Release);
+    stop.send_replace(true);
+    server.await.context("the server")?;
+    loops.stop().await;
+    drop(keys);
+    drop(ready);
+    store.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn services(store: &Embedded, keys: &Arc<KeyRing>, ready: Arc<Ready>) -> Services {
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let ports = ClickPorts {
+        catalog: Arc::new(store.catalog()),
+        claims: Arc::new(store.claims()),
+        stream: Arc::new(store.stream()),
+        spill: Arc::new(store.spill()),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+    };
+    let config = ClickConfig::default();
+    let catalog: Arc<dyn AdCatalog> = Arc::new(store.catalog());
+    let placements = PlacementsService::new(
+        Arc::clone(&catalog),
+        Arc::clone(keys),
+        clock.clone(),
+        entropy.clone(),
+        config.life.token_ms,
+    );
+    Services {
+        click: Arc::new(ClickService::new(
+            ports,
+            Arc::clone(keys),
+            config,
+            Mutation::default(),
+        )),
+        ads: Arc::new(AdsService::new(catalog, clock.clone(), entropy.clone())),
+        placements: Arc::new(placements),
+        keys: Arc::new(KeysService::new(Arc::new(store.keys()), clock.clone(), entropy)),
+        metrics: MetricsService::new(Arc::new(store.buckets()), clock.clone(), MetricsConfig::default()),
+        clock,
+        ready,
+    }
+}
+
+async fn loops(store: &Embedded, keys: &Arc<KeyRing>) -> Result<Loops> {
+    let clock = Arc::new(SystemClock);
+    let ports = AggregatePorts {
+        claims: Arc::new(store.claims()),
+        buckets: Arc::new(store.buckets()),
+        lanes: Arc::new(store.lanes()),
+        shards: Arc::new(store.stream()),
+        quarantine: Arc::new(store.quarantine()),
+        seals: Arc::new(store.seals()),
+        catalog: Arc::new(store.catalog()),
+        clock: clock.clone(),
+    };
+    let config = AggregateConfig {
+        sub_batch: BATCH,
+        // SQLite takes a write of any size.
+        counters_per_write: usize::MAX,
+        ..AggregateConfig::default()
+    };
+    let consumers = vec![
+        Pumping {
+            consumer: Arc::new(Aggregate::new(ports, config, Mutation::default())),
+            batch: BATCH,
+            pace: COUNT_EVERY,
+        },
+        Pumping {
+            consumer: Arc::new(LakeDelivery::new(Arc::new(store.lake()))),
+            batch: BATCH,
+            pace: DELIVER_EVERY,
+        },
+    ];
+    let mut loops = Loops::pump(Arc::new(store.stream()), store.published(), consumers).await?;
+    let settle = SettlePorts {
+        spill: Arc::new(store.spill()),
+        stream: Arc::new(store.stream()),
+        catalog: Arc::new(store.catalog()),
+        clock: clock.clone(),
+    };
+    loops.settle(Arc::new(Settle::new(settle, Mutation::default())));
+    loops.refresh(Arc::clone(keys));
+    let ports = MaintenancePorts {
+        shards: Arc::new(store.stream()),
+        lanes: Arc::new(store.lanes()),
+        claims: Arc::new(store.claims()),
+        clock,
+    };
+    let config = MaintenanceConfig::default();
+    loops.maintain(Arc::new(Maintenance::new(ports, config)), config.step);
+    Ok(loops)
+}
+
+/// Says on standard output where everything is. Whoever closed it has no need of it.
+fn announce(address: SocketAddr, has_demo: bool, data: &Path, admin_key: &AdminKey) {
+    let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+    let mut lines = vec![
+        format!("clickledger serves http://{address}"),
+        format!("  data folder  {}", data.display()),
+    ];
+    if has_demo {
+        lines.push(format!("  demo page    http://{address}/demo"));
+    }
+    if let AdminKey::Made(key) = admin_key {
+        lines.push(format!("  admin key    {key}"));
+        lines.push(
+            "               It is shown only this once. The client commands take it from CLICKLEDGER_KEY."
+                .to_owned(),
+        );
+    }
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", lines.join("\n"));
+    let _ = out.flush();
+}
+
+/// Ready as long as the catalogue answers and nobody said stop.
+struct Ready {
+    stopping: AtomicBool,
+    catalog: Arc<dyn AdCatalog>,
+}
+
+#[async_trait]
+impl Readiness for Ready {
+    async fn ready(&self) -> Result<(), String> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err("the server is stopping".to_owned());
+        }
+        match timeout(READY_LIMIT, self.catalog.list_placements(None, 1)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err("the data folder does not answer".to_owned()),
+        }
+    }
+}
