@@ -3,6 +3,7 @@
 //! Invariant: whatever is started here ends with the value that started it, also when a test fails.
 
 pub mod browser;
+pub mod emulator;
 pub mod http;
 pub mod server;
 

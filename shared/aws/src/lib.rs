@@ -1,0 +1,52 @@
+//! The ports on AWS: DynamoDB, Kinesis, SQS, S3 and Secrets Manager.
+//!
+//! [`Aws::from_env`] takes region, credentials and endpoints from where the SDK takes them, and the resources' names from
+//! `CLICKLEDGER_*` variables (module `config`); its methods make one adapter for each port:
+//!
+//! | port | adapter | on |
+//! | --- | --- | --- |
+//! | `AdCatalog` | [`Catalog`], with a [`Snapshot`] behind it | DynamoDB, S3 |
+//! | `ClaimStore` | [`Claims`] | DynamoDB, by the lean client |
+//! | `ClickStream` | [`Stream`] | Kinesis, by the lean client |
+//! | `ShardReader` | [`Shards`] | Kinesis |
+//! | `BucketStore`, `LaneLog`, `SealStore`, `ApiKeys` | [`Buckets`], [`Lanes`], [`Hours`], [`Keys`] | DynamoDB |
+//! | `Spill` | [`SpillQueue`] | SQS |
+//! | `Quarantine` | [`QuarantineBucket`] | S3 |
+//! | `TokenKeys` | [`TokenSecret`] | Secrets Manager |
+//! | `Clock`, `Entropy` | [`SystemClock`], [`SystemEntropy`] | the system |
+//!
+//! There is no `RawLake` to append to: on AWS Firehose reads the stream and writes the lake.
+//!
+//! Invariant: an `Ok` means that AWS has acknowledged it; how failures are told apart is decided in module `failure`, how
+//! long anything is waited for in module `patience`.
+
+mod calendar;
+mod config;
+mod connect;
+mod credentials;
+mod dynamodb;
+mod endpoint;
+mod failure;
+mod http_pool;
+mod kinesis_shards;
+mod kinesis_stream;
+mod patience;
+mod quarantine;
+mod signature;
+mod signed;
+mod snapshot;
+mod spill;
+mod system;
+mod token_keys;
+
+pub use config::{ConfigError, Names, Resource};
+pub use connect::{Aws, Target};
+pub use dynamodb::{Buckets, Catalog, CatalogOptions, Claims, Hours, Keys, Lanes};
+pub use kinesis_shards::Shards;
+pub use kinesis_stream::Stream;
+pub use patience::Patience;
+pub use quarantine::QuarantineBucket;
+pub use snapshot::{Snapshot, SnapshotWriter};
+pub use spill::SpillQueue;
+pub use system::{SystemClock, SystemEntropy};
+pub use token_keys::{TokenKeysOptions, TokenSecret};

@@ -1,0 +1,227 @@
+//! An account of one test: the resources as `docs/DATA_MODEL.md` defines them.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
+};
+use clickledger_aws::{Aws, Names, Resource, SystemClock, Target};
+
+use crate::emulator::Emulator;
+
+/// What no other test uses.
+pub struct Account {
+    /// Clients and names.
+    pub aws: Aws,
+    /// To be held as long as the account is used.
+    pub emulator: Arc<Emulator>,
+    target: Target,
+    names: Names,
+}
+
+/// A key: its name, and what it is.
+type Key = (&'static str, ScalarAttributeType);
+/// An index: its name, partition and sort key.
+type Index = (&'static str, Key, Option<Key>);
+
+const S: ScalarAttributeType = ScalarAttributeType::S;
+const N: ScalarAttributeType = ScalarAttributeType::N;
+const B: ScalarAttributeType = ScalarAttributeType::B;
+
+fn schema(partition: &Key, sort: Option<&Key>) -> Vec<KeySchemaElement> {
+    let element = |key: &Key, kind| {
+        KeySchemaElement::builder()
+            .attribute_name(key.0)
+            .key_type(kind)
+            .build()
+            .unwrap()
+    };
+    let sort = sort.map(|sort| element(sort, KeyType::Range));
+    [element(partition, KeyType::Hash)]
+        .into_iter()
+        .chain(sort)
+        .collect()
+}
+
+impl Account {
+    /// An account without resources, on the emulator that this process shares.
+    pub fn new() -> Self {
+        let emulator = Emulator::shared().unwrap();
+        let number = RandomState::new().hash_one("account") % 900_000_000_000 + 100_000_000_000;
+        let target = Target {
+            endpoint: emulator.url().to_owned(),
+            region: "us-east-1".to_owned(),
+            access_key_id: number.to_string(),
+            secret_access_key: "secret".to_owned(),
+        };
+        let names = Names::default()
+            .with(Resource::Ads, "ads")
+            .with(Resource::Placements, "placements")
+            .with(Resource::Keys, "keys")
+            .with(Resource::Claims, "claims")
+            .with(Resource::Buckets, "buckets")
+            .with(Resource::Lanes, "lanes")
+            .with(Resource::Hours, "hours")
+            .with(Resource::Stream, "clicks")
+            .with(Resource::Bucket, format!("clickledger-{number}"))
+            .with(Resource::TokenSecret, "clickledger/token-keys");
+        Self {
+            aws: Aws::at(target.clone(), names.clone(), Arc::new(SystemClock)).unwrap(),
+            emulator,
+            target,
+            names,
+        }
+    }
+
+    /// With a queue, whose URL only the queue itself knows.
+    pub async fn with_queue() -> Self {
+        let account = Self::new();
+        let made = account.aws.sqs().create_queue().queue_name("spill").send().await;
+        let url = made.unwrap().queue_url.unwrap();
+        account.named(Resource::SpillQueue, &url)
+    }
+
+    /// The same account with another name for a resource.
+    pub fn named(self, resource: Resource, name: &str) -> Self {
+        let names = self.names.with(resource, name);
+        Self {
+            aws: Aws::at(self.target.clone(), names.clone(), Arc::new(SystemClock)).unwrap(),
+            names,
+            ..self
+        }
+    }
+
+    /// The same account, spoken to through another address.
+    #[allow(dead_code)] // not every suite does
+    pub fn through(&self, endpoint: &str) -> Aws {
+        let target = Target {
+            endpoint: endpoint.to_owned(),
+            ..self.target.clone()
+        };
+        Aws::at(target, self.names.clone(), Arc::new(SystemClock)).unwrap()
+    }
+
+    async fn table(&self, name: &str, partition: Key, sort: Option<Key>, indexes: &[Index]) {
+        let of_indexes = indexes
+            .iter()
+            .flat_map(|(_, partition, sort)| [Some(partition), sort.as_ref()]);
+        let mut keys: Vec<&Key> = [Some(&partition), sort.as_ref()]
+            .into_iter()
+            .chain(of_indexes)
+            .flatten()
+            .collect();
+        keys.sort_by_key(|key| key.0);
+        keys.dedup();
+        let attribute = |key: &&Key| {
+            AttributeDefinition::builder()
+                .attribute_name(key.0)
+                .attribute_type(key.1.clone())
+                .build()
+                .unwrap()
+        };
+        let index = |(name, partition, sort): &Index| {
+            GlobalSecondaryIndex::builder()
+                .index_name(*name)
+                .set_key_schema(Some(schema(partition, sort.as_ref())))
+                .projection(Projection::builder().projection_type(ProjectionType::All).build())
+                .build()
+                .unwrap()
+        };
+        let indexes: Vec<_> = indexes.iter().map(index).collect();
+        self.aws
+            .dynamodb()
+            .create_table()
+            .table_name(name)
+            .billing_mode(BillingMode::PayPerRequest)
+            .set_attribute_definitions(Some(keys.iter().map(attribute).collect()))
+            .set_key_schema(Some(schema(&partition, sort.as_ref())))
+            .set_global_secondary_indexes((!indexes.is_empty()).then_some(indexes))
+            .send()
+            .await
+            .unwrap();
+    }
+
+    pub async fn ads(&self) {
+        let ad_id = ("ad_id", N);
+        let indexes = [
+            ("by_advertiser", ("advertiser_id", N), Some(ad_id.clone())),
+            ("by_campaign", ("campaign_id", N), Some(ad_id.clone())),
+            ("listing", ("listed", S), Some(ad_id.clone())),
+        ];
+        self.table("ads", ad_id, None, &indexes).await;
+    }
+
+    pub async fn placements(&self) {
+        let slot = ("slot", S);
+        let indexes = [
+            ("by_placement", ("placement_id", N), None),
+            ("listing", ("listed", S), Some(slot.clone())),
+        ];
+        self.table("placements", slot, None, &indexes).await;
+    }
+
+    pub async fn keys(&self) {
+        let key_id = ("key_id", S);
+        let indexes = [("listing", ("listed", S), Some(key_id.clone()))];
+        self.table("keys", key_id, None, &indexes).await;
+    }
+
+    pub async fn claims(&self) {
+        self.table("claims", ("impression_id", B), None, &[]).await;
+    }
+
+    pub async fn buckets(&self) {
+        self.table("buckets", ("pk", S), Some(("sk", S)), &[]).await;
+    }
+
+    pub async fn lanes(&self) {
+        self.table("lanes", ("shard", S), Some(("last", B)), &[]).await;
+    }
+
+    pub async fn hours(&self) {
+        self.table("hours", ("month", S), Some(("hour", S)), &[]).await;
+    }
+
+    pub async fn bucket(&self) {
+        let name = self.names.get(Resource::Bucket).unwrap();
+        self.aws.s3().create_bucket().bucket(name).send().await.unwrap();
+    }
+
+    pub async fn seeded_secret(&self) {
+        let create = self.aws.secrets().create_secret();
+        let seed = r#"{"seed":"nLs3lXwWvYbq8wW0y0k9y1pVQbC2mT5r"}"#;
+        create
+            .name(self.names.get(Resource::TokenSecret).unwrap())
+            .secret_string(seed)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// The stream, when it takes records.
+    pub async fn stream(&self, shards: i32) {
+        let kinesis = self.aws.kinesis();
+        let create = kinesis.create_stream().stream_name("clicks").shard_count(shards);
+        create.send().await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let summary = kinesis
+                .describe_stream_summary()
+                .stream_name("clicks")
+                .send()
+                .await
+                .unwrap();
+            let status = summary
+                .stream_description_summary
+                .map(|summary| summary.stream_status);
+            if status == Some(aws_sdk_kinesis::types::StreamStatus::Active) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the stream is {status:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
