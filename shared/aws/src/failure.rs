@@ -41,8 +41,8 @@ pub(crate) fn answered(code: Option<&str>, status: u16, message: &str) -> PortEr
     let text = format!("{name} (HTTP {status}): {message}");
     if REJECTED.contains(&name) || status == 413 {
         PortError::rejected(text)
-    } else if status >= 500 && status != 503 && !REFUSED.contains(&name) {
-        // The service broke down on it, at a point that nobody knows.
+    } else if status < 400 || status >= 500 && status != 503 && !REFUSED.contains(&name) {
+        // A success that cannot be read; or the service broke down on it, at a point that nobody knows.
         PortError::ambiguous(text)
     } else {
         PortError::unavailable(text)
@@ -142,6 +142,7 @@ mod tests {
             (Some("InternalFailure"), 500),
             (None, 502),
             (None, 504),
+            (None, 200),
         ] {
             let error = answered(code, status, "");
             assert!(matches!(error, PortError::Ambiguous(_)), "{code:?}: {error:?}");

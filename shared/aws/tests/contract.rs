@@ -9,7 +9,7 @@
 #[path = "../../../tests/src/emulator.rs"]
 #[allow(unreachable_pub)] // it is a library's module elsewhere
 mod emulator;
-#[allow(unreachable_pub)]
+#[allow(unreachable_pub, dead_code)] // not every suite uses all of it
 mod resources;
 
 use std::sync::Arc;

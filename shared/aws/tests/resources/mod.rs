@@ -1,5 +1,7 @@
 //! An account of one test: the resources as `docs/DATA_MODEL.md` defines them.
 
+pub mod stub;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +20,62 @@ pub struct Account {
     pub aws: Aws,
     /// To be held as long as the account is used.
     pub emulator: Arc<Emulator>,
+    place: Place,
+}
+
+/// Where an account is, and what it names.
+#[derive(Clone)]
+pub struct Place {
     target: Target,
     names: Names,
+}
+
+impl Place {
+    /// An account that nobody else uses, at this address.
+    pub fn new(endpoint: &str) -> Self {
+        let number = RandomState::new().hash_one("account") % 900_000_000_000 + 100_000_000_000;
+        let target = Target {
+            endpoint: endpoint.to_owned(),
+            region: "us-east-1".to_owned(),
+            access_key_id: number.to_string(),
+            secret_access_key: "secret".to_owned(),
+        };
+        let names = Names::default()
+            .with(Resource::Ads, "ads")
+            .with(Resource::Placements, "placements")
+            .with(Resource::Keys, "keys")
+            .with(Resource::Claims, "claims")
+            .with(Resource::Buckets, "buckets")
+            .with(Resource::Lanes, "lanes")
+            .with(Resource::Hours, "hours")
+            .with(Resource::Stream, "clicks")
+            .with(Resource::Bucket, format!("clickledger-{number}"))
+            .with(Resource::TokenSecret, "clickledger/token-keys");
+        Self { target, names }
+    }
+
+    /// With another name for a resource.
+    pub fn named(mut self, resource: Resource, name: &str) -> Self {
+        self.names = self.names.with(resource, name);
+        self
+    }
+
+    /// The same, spoken to through another address.
+    pub fn through(&self, endpoint: &str) -> Self {
+        let mut place = self.clone();
+        endpoint.clone_into(&mut place.target.endpoint);
+        place
+    }
+
+    /// Clients and names.
+    pub fn aws(&self) -> Aws {
+        Aws::at(self.target.clone(), self.names.clone(), Arc::new(SystemClock)).unwrap()
+    }
+
+    /// A resource's name.
+    pub fn name(&self, resource: Resource) -> String {
+        self.names.get(resource).unwrap().to_owned()
+    }
 }
 
 /// A key: its name, and what it is.
@@ -50,29 +106,11 @@ impl Account {
     /// An account without resources, on the emulator that this process shares.
     pub fn new() -> Self {
         let emulator = Emulator::shared().unwrap();
-        let number = RandomState::new().hash_one("account") % 900_000_000_000 + 100_000_000_000;
-        let target = Target {
-            endpoint: emulator.url().to_owned(),
-            region: "us-east-1".to_owned(),
-            access_key_id: number.to_string(),
-            secret_access_key: "secret".to_owned(),
-        };
-        let names = Names::default()
-            .with(Resource::Ads, "ads")
-            .with(Resource::Placements, "placements")
-            .with(Resource::Keys, "keys")
-            .with(Resource::Claims, "claims")
-            .with(Resource::Buckets, "buckets")
-            .with(Resource::Lanes, "lanes")
-            .with(Resource::Hours, "hours")
-            .with(Resource::Stream, "clicks")
-            .with(Resource::Bucket, format!("clickledger-{number}"))
-            .with(Resource::TokenSecret, "clickledger/token-keys");
+        let place = Place::new(emulator.url());
         Self {
-            aws: Aws::at(target.clone(), names.clone(), Arc::new(SystemClock)).unwrap(),
+            aws: place.aws(),
             emulator,
-            target,
-            names,
+            place,
         }
     }
 
@@ -81,27 +119,22 @@ impl Account {
         let account = Self::new();
         let made = account.aws.sqs().create_queue().queue_name("spill").send().await;
         let url = made.unwrap().queue_url.unwrap();
-        account.named(Resource::SpillQueue, &url)
-    }
-
-    /// The same account with another name for a resource.
-    pub fn named(self, resource: Resource, name: &str) -> Self {
-        let names = self.names.with(resource, name);
+        let place = account.place.named(Resource::SpillQueue, &url);
         Self {
-            aws: Aws::at(self.target.clone(), names.clone(), Arc::new(SystemClock)).unwrap(),
-            names,
-            ..self
+            aws: place.aws(),
+            place,
+            ..account
         }
     }
 
     /// The same account, spoken to through another address.
-    #[allow(dead_code)] // not every suite does
     pub fn through(&self, endpoint: &str) -> Aws {
-        let target = Target {
-            endpoint: endpoint.to_owned(),
-            ..self.target.clone()
-        };
-        Aws::at(target, self.names.clone(), Arc::new(SystemClock)).unwrap()
+        self.place.through(endpoint).aws()
+    }
+
+    /// A resource's name.
+    pub fn name(&self, resource: Resource) -> String {
+        self.place.name(resource)
     }
 
     async fn table(&self, name: &str, partition: Key, sort: Option<Key>, indexes: &[Index]) {
@@ -186,7 +219,7 @@ impl Account {
     }
 
     pub async fn bucket(&self) {
-        let name = self.names.get(Resource::Bucket).unwrap();
+        let name = self.name(Resource::Bucket);
         self.aws.s3().create_bucket().bucket(name).send().await.unwrap();
     }
 
@@ -194,7 +227,7 @@ impl Account {
         let create = self.aws.secrets().create_secret();
         let seed = r#"{"seed":"nLs3lXwWvYbq8wW0y0k9y1pVQbC2mT5r"}"#;
         create
-            .name(self.names.get(Resource::TokenSecret).unwrap())
+            .name(self.name(Resource::TokenSecret))
             .secret_string(seed)
             .send()
             .await

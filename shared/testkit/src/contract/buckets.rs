@@ -244,6 +244,27 @@ pub async fn every_counter_comes_back(store: &dyn BucketStore) {
     assert_eq!(stored(store, key).await, twice);
 }
 
+/// As many counters as `aggregate` puts into one write, each with a count that a busy minute may have.
+pub async fn delta_of_150_counters_is_one_write(store: &dyn BucketStore) {
+    let key = key();
+    let countries = (0..=255).filter_map(Country::from_index).take(50);
+    let counters = countries.flat_map(|country| {
+        [Device::Mobile, Device::Tablet, Device::Unknown]
+            .map(|device| CounterKey::of(Verdict::Valid, device, country))
+    });
+    let delta: Counters = counters.zip(1_000_000..).collect();
+    assert_eq!(delta.len(), 150);
+    let write = |first, last| PartialWrite {
+        delta: delta.clone(),
+        ..below(key, first, last, 0)
+    };
+    assert_eq!(commit(store, write(1, 2)).await, Committed::Applied);
+    assert_eq!(commit(store, write(1, 2)).await, stale(2));
+    assert_eq!(commit(store, write(3, 4)).await, Committed::Applied);
+    let twice: Counters = delta.iter().map(|(key, count)| (key, 2 * count)).collect();
+    assert_eq!(stored(store, key).await, twice);
+}
+
 /// A range is half open, ordered by minute, and one entity's alone: an ad 7 is no campaign 7.
 pub async fn reading_gives_one_entitys_minutes_in_order(store: &dyn BucketStore) {
     let id = unique::number();
@@ -343,6 +364,7 @@ macro_rules! bucket_store_contract {
                 partials_of_shards_are_apart_and_add_up,
                 each_write_of_a_call_is_tried_by_itself,
                 every_counter_comes_back,
+                delta_of_150_counters_is_one_write,
                 reading_gives_one_entitys_minutes_in_order,
                 concurrent_writes_of_one_partial_see_each_other,
             ]
