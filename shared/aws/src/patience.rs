@@ -30,6 +30,13 @@ impl Patience {
         pause_ms: 50,
     };
 
+    /// For what a function loads before its first request: long enough for cold connections, short enough that a service that
+    /// is down does not hold up the start.
+    pub const START: Self = Self {
+        try_ms: 1_000,
+        total_ms: 2_000,
+        pause_ms: 50,
+    };
     /// For a click's claim: two tries within the 250 ms that the click service gives.
     pub const CLAIM: Self = Self {
         try_ms: 110,

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use clickledger_core::domain::bucket::ShardId;
 use clickledger_core::domain::entity::Entity;
 use clickledger_core::domain::ids::ClickId;
@@ -13,9 +15,9 @@ use clickledger_core::domain::record::ClickRecord;
 use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::{Hour, Minute};
 use clickledger_core::domain::verdict::Verdict;
-use clickledger_core::ports::{BucketStore, SealStore};
+use clickledger_core::ports::{BucketStore, PortResult, SealStore};
 use clickledger_core::service::aggregate::{Aggregate, AggregateConfig, AggregatePorts, BatchRecord};
-use clickledger_embedded::{Embedded, OpenOptions, SystemClock};
+use clickledger_embedded::{Embedded, OpenOptions, Seals, SystemClock};
 use clickledger_testkit::fixtures::ClickMaker;
 
 /// 2026-01-02T00:00:00Z.
@@ -25,8 +27,8 @@ const L_MS: i64 = 300_000;
 /// A record on the stream: number, arrival, line.
 type Line = (u64, i64, Vec<u8>);
 
-fn environment(store: &Embedded, config: AggregateConfig) -> Aggregate {
-    let ports = AggregatePorts {
+fn ports(store: &Embedded) -> AggregatePorts {
+    AggregatePorts {
         claims: Arc::new(store.claims()),
         buckets: Arc::new(store.buckets()),
         lanes: Arc::new(store.lanes()),
@@ -35,8 +37,11 @@ fn environment(store: &Embedded, config: AggregateConfig) -> Aggregate {
         seals: Arc::new(store.seals()),
         catalog: Arc::new(store.catalog()),
         clock: Arc::new(SystemClock),
-    };
-    Aggregate::new(ports, config, Mutation::default())
+    }
+}
+
+fn environment(store: &Embedded, config: AggregateConfig) -> Aggregate {
+    Aggregate::new(ports(store), config, Mutation::default())
 }
 
 fn small(sub_batch: usize, counters_per_write: usize) -> AggregateConfig {
@@ -202,6 +207,41 @@ async fn late_copy_is_left_to_sealing_and_does_not_hide_the_one_on_time() {
     assert_eq!(counted(&store, Entity::Total).await, (1, 1));
     let hour = Hour::of(at);
     assert_eq!(store.seals().dirty(hour, Hour(hour.0 + 1)).await.unwrap(), [hour]);
+}
+
+/// Counts the calls.
+struct Counting(Seals, AtomicUsize);
+
+#[async_trait]
+impl SealStore for Counting {
+    async fn mark_dirty(&self, hours: &[Hour]) -> PortResult<()> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.mark_dirty(hours).await
+    }
+    async fn dirty(&self, from: Hour, to: Hour) -> PortResult<Vec<Hour>> {
+        self.0.dirty(from, to).await
+    }
+}
+
+/// After an outage a whole backlog is late: a call for each record would take longer than the batch may.
+#[tokio::test]
+async fn hour_of_many_late_records_is_marked_once_a_sub_batch() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Embedded::open(dir.path(), OpenOptions::default()).unwrap();
+    let seals = Arc::new(Counting(store.seals(), AtomicUsize::new(0)));
+    let ports = AggregatePorts {
+        seals: Arc::clone(&seals) as Arc<dyn SealStore>,
+        ..ports(&store)
+    };
+    let aggregate = Aggregate::new(ports, small(100, 150), Mutation::default());
+    let mut batch = lines(&clicks(300));
+    let late_ms = NOW_MS + 2 * 3_600_000;
+    batch.iter_mut().for_each(|line| line.1 = late_ms);
+    assert_eq!(run(&aggregate, &batch).await, None);
+    assert_eq!(counted(&store, Entity::Total).await, (0, 0));
+    let hour = Hour::of(NOW_MS);
+    assert_eq!(store.seals().dirty(hour, Hour(hour.0 + 9)).await.unwrap(), [hour]);
+    assert_eq!(seals.1.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ pub(super) struct Judged {
     pub(super) counted: Vec<Counted>,
     /// The ids of the late ones, with their places.
     pub(super) late: Vec<(u32, ClickId)>,
+    /// The hours that the late ones have marked.
+    dirty: Vec<Hour>,
     /// What was added to the ids that repeats are judged by, with the places.
     pub(super) added: Vec<(u32, ClickId)>,
     /// The first that could not be judged.
@@ -59,7 +61,7 @@ impl Aggregate {
                             known.seen.insert(self.repeat_id(&click), record.arrived_at_ms);
                         }
                         judged.late.push((place, click.click_id));
-                        self.late(&click).await
+                        self.late(&click, &mut judged.dirty).await
                     } else {
                         let id = self.repeat_id(&click);
                         let new = known.seen.insert(id, record.arrived_at_ms);
@@ -93,13 +95,17 @@ impl Aggregate {
         judged
     }
 
-    /// A late click is sealing's to count.
-    async fn late(&self, click: &CountedClick) -> PortResult<()> {
+    /// A late click is sealing's to count. An hour is marked once a sub-batch: after an outage all of it may be late.
+    async fn late(&self, click: &CountedClick, dirty: &mut Vec<Hour>) -> PortResult<()> {
         if self.mutation.is(Broken::LateKeepsHourClean) {
             return Ok(());
         }
         let hour = Hour::of(click.clicked_at_ms);
-        self.ports.seals.mark_dirty(&[hour]).await
+        if !dirty.contains(&hour) {
+            self.ports.seals.mark_dirty(&[hour]).await?;
+            dirty.push(hour);
+        }
+        Ok(())
     }
 
     /// Claims for a click that came unclaimed.
