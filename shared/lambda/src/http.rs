@@ -4,7 +4,7 @@
 //! address that API Gateway saw. An event that is no request is answered with 400, never with a crash.
 //!
 //! Only the fields that are needed are read. The general crate for this reads all of them several times over; here the
-//! event is most of an invocation's work (`docs/adr`, the one on Lambda events).
+//! event is most of an invocation's work (`docs/adr/0009-lambda-events.md`).
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
