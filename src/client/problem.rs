@@ -44,11 +44,16 @@ pub(crate) fn read(status: u16, body: &[u8]) -> Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.title, self.status)?;
-        if let Some(detail) = &self.detail {
+        let detail = self.detail.as_deref().unwrap_or_default();
+        if !detail.is_empty() {
             write!(f, ": {detail}")?;
         }
         for Detail { parameter, reason } in &self.errors {
-            write!(f, "\n  {parameter} {reason}")?;
+            let line = format!("{parameter} {reason}");
+            // Where one thing is wrong, the detail says it already.
+            if line != detail {
+                write!(f, "\n  {line}")?;
+            }
         }
         if self.status >= 500
             && let Some(request_id) = &self.request_id
@@ -74,6 +79,8 @@ mod tests {
             read(400, body).to_string(),
             "Invalid parameter (400): Two things are wrong.\n  from must be a whole minute\n  tz must be a time zone"
         );
+        let once = br#"{"title":"No","detail":"tz must be a zone","errors":[{"parameter":"tz","reason":"must be a zone"}]}"#;
+        assert_eq!(read(400, once).to_string(), "No (400): tz must be a zone");
         assert_eq!(read(502, b"<html>").to_string(), "the server answered 502 (502)");
         assert!(
             read(503, br#"{"title":"Unavailable","request_id":"r1"}"#)
