@@ -124,13 +124,23 @@ fn stages_keep_the_lake_longer_than_it_is_needed_and_keys_longer_than_tokens_liv
 #[test]
 fn functions_are_built_for_the_processors_that_they_are_deployed_to() {
     let architecture = |stage: &toml::Value, of: &str| {
-        let overrides = stage.get(of)?.get("parameters")?.get("parameter_overrides")?.as_array()?;
-        let found = overrides.iter().find_map(|pair| pair.as_str()?.strip_prefix("Architecture="));
+        let overrides = stage
+            .get(of)?
+            .get("parameters")?
+            .get("parameter_overrides")?
+            .as_array()?;
+        let found = overrides
+            .iter()
+            .find_map(|pair| pair.as_str()?.strip_prefix("Architecture="));
         found.map(str::to_owned)
     };
     let config: toml::Table = text("samconfig.toml").parse().unwrap();
     for (name, stage) in config.iter().filter(|(_, stage)| stage.is_table()) {
-        assert_eq!(architecture(stage, "build"), architecture(stage, "deploy"), "{name}");
+        assert_eq!(
+            architecture(stage, "build"),
+            architecture(stage, "deploy"),
+            "{name}"
+        );
     }
 }
 
