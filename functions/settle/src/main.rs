@@ -1,0 +1,37 @@
+//! The function `settle`: puts the clicks of the spill's queue back on the stream.
+//!
+//! Invariant: the queue keeps what was not acknowledged by the stream.
+
+mod handler;
+
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use clickledger_aws::{Aws, CatalogOptions, Patience, SystemClock};
+use clickledger_core::domain::mutation::Mutation;
+use clickledger_core::service::settle::{Settle, SettlePorts};
+use clickledger_lambda::{batch, block_on, telemetry};
+
+fn main() -> Result<()> {
+    block_on(run())
+}
+
+async fn run() -> Result<()> {
+    let telemetry = telemetry::start("settle")?;
+    let clock = Arc::new(SystemClock);
+    let aws = Aws::from_env(clock.clone()).await?;
+    let patience = Patience::UNHURRIED;
+    let ports = SettlePorts {
+        spill: Arc::new(aws.spill(patience)?),
+        stream: Arc::new(aws.stream(patience).await?),
+        catalog: Arc::new(aws.catalog(None, CatalogOptions::default())?),
+        clock,
+    };
+    let settle = Arc::new(Settle::new(ports, Mutation::default()));
+    aws.warm(&["kinesis"]).await;
+    let work = move |batch| {
+        let settle = Arc::clone(&settle);
+        async move { handler::work(&settle, &batch).await }
+    };
+    batch::run(work, telemetry).await.map_err(|error| anyhow!(error))
+}
