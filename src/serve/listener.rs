@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use metrics::gauge;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
@@ -83,6 +83,23 @@ pub(super) async fn serve(
     if timeout(STOP_LIMIT, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests were not finished in time");
     }
+}
+
+/// Connections that may wait to be accepted; the system may allow fewer. With the usual 128 or 1,024 a peak's new connections
+/// overflow it, and whoever overflows waits a second before trying again.
+const WAITING: u32 = 4096;
+
+/// Listens on this address.
+pub(super) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart need not wait until the last connections are forgotten.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
 }
 
 async fn accept(

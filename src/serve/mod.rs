@@ -34,7 +34,6 @@ use clickledger_core::service::pump::LakeDelivery;
 use clickledger_core::service::settle::{Settle, SettlePorts};
 use clickledger_embedded::{Embedded, OpenOptions, SystemClock, SystemEntropy};
 use clickledger_http::{EdgeConfig, Readiness, Services};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
@@ -77,9 +76,8 @@ fn log_to_stderr(config: &Config) {
 
 async fn serve(config: Config) -> Result<()> {
     // Before anything else, so that the address is known and a taken one changes nothing.
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("listening on {}", config.listen))?;
+    let listener =
+        listener::bind(config.listen).with_context(|| format!("listening on {}", config.listen))?;
     let address = listener.local_addr()?;
     let signals = Signals::new()?;
     // Before the services: they take their counters from it.
