@@ -91,7 +91,7 @@ pub(crate) struct ServeArgs {
     /// CLICKLEDGER_LOG, log]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
-    /// TOML file with settings, named as in the brackets above, after the semicolon [CLICKLEDGER_CONFIG]
+    /// TOML file with settings, named as in the brackets above, after the semicolon (CLICKLEDGER_CONFIG)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
