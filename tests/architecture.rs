@@ -80,8 +80,16 @@ fn allowed_of_ours(of: &str) -> &'static [&'static str] {
         "clickledger-core" => &[],
         // What functions share knows events, not services.
         "clickledger-lambda" => &[],
+        // What the functions behind the HTTP API share.
+        "clickledger-edge" => &[
+            "clickledger-http",
+            "clickledger-lambda",
+            "clickledger-aws",
+            "clickledger-core",
+        ],
         // A function: its handler over http, its wiring over aws.
         _ => &[
+            "clickledger-edge",
             "clickledger-http",
             "clickledger-lambda",
             "clickledger-aws",

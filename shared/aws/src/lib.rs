@@ -31,6 +31,7 @@ mod http_pool;
 mod kinesis_shards;
 mod kinesis_stream;
 mod patience;
+mod plain_secret;
 mod quarantine;
 mod signature;
 mod signed;

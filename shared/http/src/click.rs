@@ -235,6 +235,7 @@ impl ClickEdge {
                 match recorded {
                     Recorded::Stream => {}
                     Recorded::Spill => self.counters.spilled.increment(1),
+                    Recorded::LastResort => self.counters.last_resort.increment(1),
                     Recorded::Nowhere => self.counters.unrecorded.increment(1),
                 }
                 Ok((ad, recorded))

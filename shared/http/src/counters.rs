@@ -11,6 +11,8 @@ pub mod names {
     pub const CLICKS_UNRECORDED: &str = "clicks_unrecorded_total";
     /// Clicks whose record waits in the spill.
     pub const CLICKS_SPILLED: &str = "clicks_spilled_total";
+    /// Clicks whose record only the last resort took.
+    pub const CLICKS_LAST_RESORT: &str = "clicks_last_resort_total";
     /// Clicks that led nowhere, by label `reason`: `invalid`, `unknown_ad`, `unavailable`.
     pub const CLICKS_REFUSED: &str = "clicks_refused_total";
     /// Impressions that were issued.
@@ -22,6 +24,7 @@ pub(crate) struct ClickCounters {
     verdicts: [Counter; Verdict::ALL.len()],
     pub(crate) unrecorded: Counter,
     pub(crate) spilled: Counter,
+    pub(crate) last_resort: Counter,
     pub(crate) invalid: Counter,
     pub(crate) unknown_ad: Counter,
     pub(crate) unavailable: Counter,
@@ -33,6 +36,7 @@ impl ClickCounters {
             verdicts: Verdict::ALL.map(|verdict| counter!(names::CLICKS, "verdict" => verdict.as_str())),
             unrecorded: counter!(names::CLICKS_UNRECORDED),
             spilled: counter!(names::CLICKS_SPILLED),
+            last_resort: counter!(names::CLICKS_LAST_RESORT),
             invalid: counter!(names::CLICKS_REFUSED, "reason" => "invalid"),
             unknown_ad: counter!(names::CLICKS_REFUSED, "reason" => "unknown_ad"),
             unavailable: counter!(names::CLICKS_REFUSED, "reason" => "unavailable"),

@@ -69,6 +69,29 @@ where
     lambda_runtime::run(service_fn(one)).await
 }
 
+/// Runs a function that a schedule calls, one event at a time: there is nothing to answer. An `Err` is a failed invocation.
+///
+/// # Errors
+/// The runtime's.
+pub async fn run_scheduled<F, R, E>(work: F, telemetry: Telemetry) -> Result<(), lambda_runtime::Error>
+where
+    F: Fn(Batch) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<(), E>> + Send,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let work = &work;
+    let one = move |event: LambdaEvent<Box<RawValue>>| async move {
+        let batch = Batch {
+            deadline_ms: i64::try_from(event.context.deadline).unwrap_or(i64::MAX),
+            json: event.payload,
+        };
+        let done = work(batch).await;
+        telemetry.invocation_done();
+        done.map_err(lambda_runtime::Error::from)
+    };
+    lambda_runtime::run(service_fn(one)).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,5 @@
-//! What the functions share: HTTP events for a router ([`http`]), batches ([`batch`]), logs and metrics ([`telemetry`]), settings ([`config`]).
+//! What the functions share: HTTP events for a router ([`http`]), batches ([`batch`]), logs and metrics ([`telemetry`]), settings ([`config`]),
+//! work beside invocations ([`upkeep`]).
 //!
 //! Invariant: nothing in here knows a table, a stream or a service: those are `clickledger-aws` and the core's.
 
@@ -6,6 +7,7 @@ pub mod batch;
 pub mod config;
 pub mod http;
 pub mod telemetry;
+pub mod upkeep;
 
 use std::future::Future;
 use std::io;

@@ -98,7 +98,9 @@ pub enum Recorded {
     Stream,
     /// In the spill, to be put on the stream later.
     Spill,
-    /// Nowhere for certain: both refused. The caller says so to the client and counts it.
+    /// With the last resort, to be read back from there by hand.
+    LastResort,
+    /// Nowhere for certain: all refused. The caller says so to the client and counts it.
     Nowhere,
 }
 
@@ -120,9 +122,19 @@ pub enum ClickOutcome {
     },
 }
 
+/// Where a record goes that neither stream nor spill takes: a place that needs neither network nor service.
+pub trait LastResort: Send + Sync {
+    /// Keeps it, at once. `Ok` means as durable as this place is.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    fn keep(&self, record: &Outgoing) -> PortResult<()>;
+}
+
 /// Judges and records clicks.
 pub struct ClickService {
     ports: ClickPorts,
+    last_resort: Option<Arc<dyn LastResort>>,
     keys: Arc<KeyRing>,
     config: ClickConfig,
     mutation: Mutation,
@@ -133,10 +145,18 @@ impl ClickService {
     pub fn new(ports: ClickPorts, keys: Arc<KeyRing>, config: ClickConfig, mutation: Mutation) -> Self {
         Self {
             ports,
+            last_resort: None,
             keys,
             config,
             mutation,
         }
+    }
+
+    /// With a last resort. Without one, a record that stream and spill refuse is [`Recorded::Nowhere`].
+    #[must_use]
+    pub fn with_last_resort(mut self, last_resort: Arc<dyn LastResort>) -> Self {
+        self.last_resort = Some(last_resort);
+        self
     }
 
     /// The ad that a click would lead to; nothing is judged or recorded (`HEAD`).
@@ -308,14 +328,29 @@ impl ClickService {
         match within(
             &*self.ports.clock,
             self.config.spill_budget_ms,
-            self.ports.spill.keep(outgoing),
+            self.ports.spill.keep(outgoing.clone()),
         )
         .await
         {
             Ok(()) => Recorded::Spill,
             Err(_) if self.mutation.is(Broken::RedirectBeforeSpill) => Recorded::Spill,
-            Err(error) => {
-                tracing::error!(%error, "a click could not be recorded");
+            Err(error) => self.keep_at_last(&outgoing, &error),
+        }
+    }
+
+    /// What stream and spill refused. It may be in either: then its copy is dropped as a repeat.
+    fn keep_at_last(&self, outgoing: &Outgoing, refused: &PortError) -> Recorded {
+        match self.last_resort.as_ref().map(|place| place.keep(outgoing)) {
+            Some(Ok(())) => {
+                tracing::error!(error = %refused, "a click is kept by the last resort alone");
+                Recorded::LastResort
+            }
+            Some(Err(error)) => {
+                tracing::error!(%error, "the last resort could not keep a click");
+                Recorded::Nowhere
+            }
+            None => {
+                tracing::error!(error = %refused, "a click could not be recorded");
                 Recorded::Nowhere
             }
         }
