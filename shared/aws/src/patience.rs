@@ -142,7 +142,9 @@ impl Tries {
             self.perhaps_applied = Some(error.clone());
         }
         let pause = Duration::from_millis(random_below(self.pause_ms + 1));
-        if !error.is_retryable() || Instant::now() + pause >= self.until {
+        // A try that is cut off turns a refusal into doubt: better none.
+        let least = Duration::from_millis(self.patience.try_ms / 3);
+        if !error.is_retryable() || Instant::now() + pause + least >= self.until {
             return Err(self.perhaps_applied.take().unwrap_or(error));
         }
         sleep(pause).await;

@@ -31,8 +31,8 @@ use resources::{Account, Place};
 
 const NOW_MS: i64 = 1_767_312_000_000;
 const HURRIED: Patience = Patience {
-    try_ms: 150,
-    total_ms: 400,
+    try_ms: 400,
+    total_ms: 900,
     pause_ms: 5,
 };
 
