@@ -1,10 +1,13 @@
-//! What the end-to-end suites share: the real server as a process, and a real browser.
+//! What the end-to-end suites share: the real server as a process, real functions on a Lambda Runtime API of our own, and a
+//! real browser.
 //!
 //! Invariant: whatever is started here ends with the value that started it, also when a test fails.
 
 pub mod browser;
 pub mod emulator;
+pub mod function;
 pub mod http;
+pub mod runtime_api;
 pub mod server;
 
 use std::time::{Duration, Instant};
