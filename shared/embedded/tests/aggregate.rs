@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use clickledger_core::domain::bucket::ShardId;
 use clickledger_core::domain::entity::Entity;
-use clickledger_core::domain::ids::ClickId;
+use clickledger_core::domain::heartbeat::Heartbeat;
+use clickledger_core::domain::ids::{ClickId, HeartbeatId};
 use clickledger_core::domain::mutation::Mutation;
 use clickledger_core::domain::record::ClickRecord;
 use clickledger_core::domain::sequence::SequenceNumber;
@@ -274,4 +275,28 @@ async fn what_is_no_record_is_quarantined_and_holds_up_nothing() {
         })
         .sum();
     assert_eq!(kept, 2);
+}
+
+#[tokio::test]
+async fn heartbeats_are_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Embedded::open(dir.path(), OpenOptions::default()).unwrap();
+    let click = ClickRecord {
+        claimed: true,
+        verdict: Verdict::Valid,
+        ..clicks(1).remove(0)
+    };
+    let at = click.clicked_at_ms;
+    let beat = Heartbeat::new(HeartbeatId::new(at, [1; 10]), &"shardId-000000000000".into(), at);
+    let batch = [
+        (1, at, beat.to_line().unwrap()),
+        (2, at, click.to_line().unwrap()),
+        (3, at, beat.to_line().unwrap()),
+    ];
+    assert_eq!(
+        run(&environment(&store, AggregateConfig::default()), &batch).await,
+        None
+    );
+    assert_eq!(counted(&store, Entity::Total).await, (1, 1));
+    assert!(!dir.path().join("quarantine").exists());
 }

@@ -180,6 +180,10 @@ uuid_id!(
     /// One showing of one ad: a UUIDv7, issued signed (see [`super::token`]).
     ImpressionId
 );
+uuid_id!(
+    /// One heartbeat on one shard: a fresh UUIDv7 for each try, so that only an acknowledged one proves anything.
+    HeartbeatId
+);
 
 /// A slot's name: `[a-z0-9-]{1,64}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

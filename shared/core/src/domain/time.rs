@@ -46,4 +46,46 @@ impl Hour {
     pub fn start_ms(self) -> i64 {
         self.0 * HOUR_MS
     }
+
+    /// When it ends (and the next one begins), in Unix milliseconds.
+    pub fn end_ms(self) -> i64 {
+        self.start_ms() + HOUR_MS
+    }
+
+    /// Its first minute.
+    pub fn first_minute(self) -> Minute {
+        Minute(self.0 * 60)
+    }
+
+    /// The UTC day that holds it.
+    pub fn day(self) -> Day {
+        Day(self.0.div_euclid(24))
+    }
+}
+
+/// Days since the Unix epoch, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Day(pub i64);
+
+impl Day {
+    /// The day that holds this time (Unix milliseconds).
+    pub fn of(unix_ms: i64) -> Self {
+        Self(unix_ms.div_euclid(DAY_MS))
+    }
+
+    /// When it begins, in Unix milliseconds.
+    pub fn start_ms(self) -> i64 {
+        self.0 * DAY_MS
+    }
+
+    /// Its first hour; it has 24.
+    pub fn first_hour(self) -> Hour {
+        Hour(self.0 * 24)
+    }
+
+    /// Its hours, in order.
+    pub fn hours(self) -> impl DoubleEndedIterator<Item = Hour> {
+        (self.0 * 24..(self.0 + 1) * 24).map(Hour)
+    }
 }

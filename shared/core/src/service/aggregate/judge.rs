@@ -7,6 +7,7 @@ use super::fold::Counted;
 use super::known::Known;
 use super::{Aggregate, BatchRecord};
 use crate::domain::bucket::ShardId;
+use crate::domain::heartbeat::Heartbeat;
 use crate::domain::ids::ClickId;
 use crate::domain::mutation::Broken;
 use crate::domain::record::{CountedClick, RecordError};
@@ -84,6 +85,8 @@ impl Aggregate {
                         })
                     }
                 }
+                // It says that the shard lives, and nothing else.
+                Err(_) if Heartbeat::parse(record.data).is_some() => Ok(()),
                 Err(error) => self.quarantine(shard, record, &error).await,
             };
             if let Err(error) = outcome {
