@@ -25,6 +25,7 @@ use clickledger_core::ports::{AdCatalog, TokenKeys};
 use clickledger_core::service::ads::AdsService;
 use clickledger_core::service::aggregate::{Aggregate, AggregateConfig, AggregatePorts};
 use clickledger_core::service::click::{ClickConfig, ClickPorts, ClickService};
+use clickledger_core::service::impressions::ImpressionsService;
 use clickledger_core::service::key_ring::KeyRing;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::maintenance::{Maintenance, MaintenanceConfig, MaintenancePorts};
@@ -153,7 +154,8 @@ fn services(store: &Embedded, keys: &Arc<KeyRing>, ready: Arc<Ready>) -> Service
     };
     let config = ClickConfig::default();
     let catalog: Arc<dyn AdCatalog> = Arc::new(store.catalog());
-    let placements = PlacementsService::new(
+    let placements = PlacementsService::new(Arc::clone(&catalog), clock.clone(), entropy.clone());
+    let impressions = ImpressionsService::new(
         Arc::clone(&catalog),
         Arc::clone(keys),
         clock.clone(),
@@ -169,6 +171,7 @@ fn services(store: &Embedded, keys: &Arc<KeyRing>, ready: Arc<Ready>) -> Service
         )),
         ads: Arc::new(AdsService::new(catalog, clock.clone(), entropy.clone())),
         placements: Arc::new(placements),
+        impressions: Arc::new(impressions),
         keys: Arc::new(KeysService::new(Arc::new(store.keys()), clock.clone(), entropy)),
         metrics: MetricsService::new(Arc::new(store.buckets()), clock.clone(), MetricsConfig::default()),
         clock,

@@ -19,6 +19,7 @@ use clickledger_core::ports::{AdCatalog, AdFilter, Changed, Clock, PortError, Po
 use clickledger_core::service::ads::AdsService;
 use clickledger_core::service::aggregate::{Aggregate, AggregateConfig, AggregatePorts};
 use clickledger_core::service::click::{ClickConfig, ClickPorts, ClickService};
+use clickledger_core::service::impressions::ImpressionsService;
 use clickledger_core::service::key_ring::KeyRing;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::{MetricsConfig, MetricsService};
@@ -180,6 +181,11 @@ impl World {
             )),
             ads: Arc::new(AdsService::new(catalog.clone(), clock.clone(), entropy.clone())),
             placements: Arc::new(PlacementsService::new(
+                catalog.clone(),
+                clock.clone(),
+                entropy.clone(),
+            )),
+            impressions: Arc::new(ImpressionsService::new(
                 catalog.clone(),
                 ring,
                 clock.clone(),

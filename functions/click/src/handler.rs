@@ -9,22 +9,11 @@ use axum::Router;
 use clickledger_aws::Snapshot;
 use clickledger_core::service::click::ClickService;
 use clickledger_core::service::key_ring::KeyRing;
+use clickledger_edge::{with_fresh_snapshot, with_fresh_token_keys};
 use clickledger_http::{EdgeConfig, click_router, edge};
-use clickledger_lambda::upkeep::{Times, Upkeep};
 
-/// A new key signs 10 minutes after it was made: by then everybody must know it.
-const KEYS: Times = Times {
-    every: Duration::from_secs(300),
-    overdue: Duration::from_secs(480),
-    limit: Duration::from_millis(250),
-    again: Duration::from_secs(15),
-};
-/// The snapshot is written every minute.
-const ADS: Times = Times {
-    every: Duration::from_secs(55),
-    overdue: Duration::from_secs(180),
-    ..KEYS
-};
+/// A click has a second in all.
+const LIMIT: Duration = Duration::from_millis(250);
 
 /// The route.
 pub(crate) fn router(click: Arc<ClickService>, config: EdgeConfig) -> Router {
@@ -34,26 +23,7 @@ pub(crate) fn router(click: Arc<ClickService>, config: EdgeConfig) -> Router {
 
 /// The router, with the keys and the catalogue's snapshot loaded again beside its requests.
 pub(crate) fn keep_up(router: Router, keys: Arc<KeyRing>, snapshot: Snapshot) -> Router {
-    let refresh_keys = move || {
-        let keys = Arc::clone(&keys);
-        async move {
-            let done = keys.refresh().await;
-            done.inspect_err(|error| tracing::warn!(%error, "the token keys could not be loaded again"))
-                .is_ok()
-        }
-    };
-    let refresh_ads = move || {
-        let snapshot = snapshot.clone();
-        async move {
-            let done = snapshot.load().await;
-            done.inspect_err(
-                |error| tracing::warn!(%error, "the catalogue's snapshot could not be loaded again"),
-            )
-            .is_ok()
-        }
-    };
-    let router = Upkeep::new(KEYS, refresh_keys).beside(router);
-    Upkeep::new(ADS, refresh_ads).beside(router)
+    with_fresh_snapshot(with_fresh_token_keys(router, keys, LIMIT), snapshot, LIMIT)
 }
 
 #[cfg(test)]

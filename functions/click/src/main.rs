@@ -48,12 +48,8 @@ async fn run() -> Result<()> {
         tracing::warn!(%error, "starting without the catalogue's snapshot");
     }
     let keys = Arc::new(keys.context("loading the token keys")?);
-    let click = ClickService::new(
-        ports,
-        Arc::clone(&keys),
-        ClickConfig::default(),
-        Mutation::default(),
-    );
+    let config = ClickConfig::default();
+    let click = ClickService::new(ports, Arc::clone(&keys), config, Mutation::default());
     let click = click.with_last_resort(Arc::new(LogRecords::to_stdout()));
     let router = handler::router(Arc::new(click), edge?);
     let router = handler::keep_up(router, keys, snapshot);

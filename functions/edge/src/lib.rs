@@ -1,12 +1,17 @@
-//! What the functions behind the HTTP API take from their environment about clients and proxies.
+//! What the functions behind the HTTP API share: what their environment says about clients and proxies, and what they load
+//! again while they serve.
 //!
 //! Invariant: no proxy is trusted unless both its hops and its secret are given.
+
+mod fresh;
 
 use axum::http::HeaderName;
 use clickledger_aws::{Aws, Patience};
 use clickledger_core::ports::PortError;
 use clickledger_http::{EdgeConfig, Forwarding, ProxySecret, TrustedProxy};
 use clickledger_lambda::config::{self, ConfigError};
+
+pub use fresh::{with_fresh_snapshot, with_fresh_token_keys};
 
 const HOPS: &str = "CLICKLEDGER_PROXY_HOPS";
 const SECRET: &str = "CLICKLEDGER_PROXY_SECRET_ARN";

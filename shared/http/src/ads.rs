@@ -16,6 +16,7 @@ use clickledger_core::service::metrics::LocalTime;
 use clickledger_core::service::placements::Expect;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -33,14 +34,22 @@ pub(crate) fn ads_router(
     keys: Arc<KeysService>,
     config: Arc<EdgeConfig>,
 ) -> OpenApiRouter {
+    routes().with_state(Api {
+        of: ads,
+        keys,
+        config,
+    })
+}
+
+fn routes() -> OpenApiRouter<Ads> {
     OpenApiRouter::new()
         .routes(routes!(create, list))
         .routes(routes!(get, change))
-        .with_state(Api {
-            of: ads,
-            keys,
-            config,
-        })
+}
+
+/// What the routes say about themselves.
+pub(crate) fn described() -> OpenApi {
+    routes().into_openapi()
 }
 
 /// An ad to be made.

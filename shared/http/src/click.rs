@@ -15,6 +15,7 @@ use clickledger_core::domain::ad::Ad;
 use clickledger_core::domain::ids::AdId;
 use clickledger_core::ports::PortError;
 use clickledger_core::service::click::{ClickOutcome, ClickRequest, ClickService, Recorded};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -40,13 +41,20 @@ struct ClickEdge {
 
 /// `/click`.
 pub fn click_router(click: Arc<ClickService>, config: Arc<EdgeConfig>) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(follow, look, beacon, preflight))
-        .with_state(Arc::new(ClickEdge {
-            click,
-            config,
-            counters: ClickCounters::new(),
-        }))
+    routes().with_state(Arc::new(ClickEdge {
+        click,
+        config,
+        counters: ClickCounters::new(),
+    }))
+}
+
+fn routes() -> OpenApiRouter<Arc<ClickEdge>> {
+    OpenApiRouter::new().routes(routes!(follow, look, beacon, preflight))
+}
+
+/// What the route says about itself.
+pub(crate) fn described() -> OpenApi {
+    routes().into_openapi()
 }
 
 /// Counts the click and leads to the ad's URL.

@@ -19,6 +19,7 @@ use clickledger_core::service::metrics::{
     Granularity, GroupBy, LocalTime, MetricsPage, MetricsQuery, MetricsService, QueryError, write_csv,
 };
 use clickledger_core::service::placements::PlacementsService;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -69,17 +70,25 @@ pub fn query_router(
         placements,
         clock,
     };
+    routes().with_state(Api {
+        of: counts,
+        keys,
+        config,
+    })
+}
+
+fn routes() -> OpenApiRouter<Api<Counts>> {
     OpenApiRouter::new()
         .routes(routes!(of_ad))
         .routes(routes!(of_campaign))
         .routes(routes!(of_advertiser))
         .routes(routes!(of_placement))
         .routes(routes!(of_all))
-        .with_state(Api {
-            of: counts,
-            keys,
-            config,
-        })
+}
+
+/// What the routes say about themselves.
+pub(crate) fn described() -> OpenApi {
+    routes().into_openapi()
 }
 
 /// An ad's clicks.

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -29,10 +30,18 @@ struct Health {
 
 /// `GET /healthz` and `GET /readyz`.
 pub fn health_router(ready: Arc<dyn Readiness>) -> OpenApiRouter {
+    routes().with_state(ready)
+}
+
+fn routes() -> OpenApiRouter<Arc<dyn Readiness>> {
     OpenApiRouter::new()
         .routes(routes!(healthz))
         .routes(routes!(readyz))
-        .with_state(ready)
+}
+
+/// What the routes say about themselves.
+pub(crate) fn described() -> OpenApi {
+    routes().into_openapi()
 }
 
 /// Whether the process lives.

@@ -15,6 +15,7 @@ use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::LocalTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -28,11 +29,19 @@ type Keys = Api<()>;
 
 /// Administration of keys.
 pub fn keys_router(keys: Arc<KeysService>, config: Arc<EdgeConfig>) -> OpenApiRouter {
+    routes().with_state(Api { of: (), keys, config })
+}
+
+fn routes() -> OpenApiRouter<Keys> {
     OpenApiRouter::new()
         .routes(routes!(create, list))
         .routes(routes!(get, revoke))
         .routes(routes!(rotate))
-        .with_state(Api { of: (), keys, config })
+}
+
+/// What the routes say about themselves.
+pub(crate) fn described() -> OpenApi {
+    routes().into_openapi()
 }
 
 /// What a key may do.

@@ -1,7 +1,7 @@
 //! HTTP routers over the services: the same router runs in Lambda and in `serve`.
 //!
 //! [`router`] is all of it. Each of its parts ([`click_router`], [`placement_router`], [`query_router`], [`keys_router`],
-//! [`health_router`], [`demo_router`]) can be served alone: [`edge()`] makes a part a whole.
+//! [`health_router`], [`document_router`], [`demo_router`]) can be served alone: [`edge()`] makes a part a whole.
 //!
 //! Invariant: every answer that is an error is a problem document (RFC 9457), also where no handler is reached or one panics;
 //! a click's destination comes from its ad alone.
@@ -34,6 +34,7 @@ use axum::Router;
 use clickledger_core::ports::Clock;
 use clickledger_core::service::ads::AdsService;
 use clickledger_core::service::click::ClickService;
+use clickledger_core::service::impressions::ImpressionsService;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::MetricsService;
 use clickledger_core::service::placements::PlacementsService;
@@ -47,6 +48,7 @@ pub use demo::demo_router;
 pub use edge::edge;
 pub use health::{Readiness, health_router};
 pub use keys::keys_router;
+pub use openapi::document_router;
 pub use placements::placement_router;
 pub use problem::{Kind, Problem};
 
@@ -57,8 +59,10 @@ pub struct Services {
     pub click: Arc<ClickService>,
     /// Ads.
     pub ads: Arc<AdsService>,
-    /// Placements and impressions.
+    /// Placements.
     pub placements: Arc<PlacementsService>,
+    /// What fills them.
+    pub impressions: Arc<ImpressionsService>,
     /// API keys: who a caller is.
     pub keys: Arc<KeysService>,
     /// Counts.
@@ -82,16 +86,18 @@ pub fn router(services: Services, config: EdgeConfig) -> Router {
         click,
         ads,
         placements,
+        impressions,
         keys,
         metrics,
         clock,
         ready,
     } = services;
-    let mut api = openapi::document_router()
+    let mut api = document_router()
         .merge(click_router(click, shared()))
         .merge(placement_router(
             Arc::clone(&ads),
             Arc::clone(&placements),
+            impressions,
             Arc::clone(&keys),
             shared(),
         ))
@@ -108,5 +114,5 @@ pub fn router(services: Services, config: EdgeConfig) -> Router {
     if let Some(demo) = demo {
         api = api.merge(demo_router(demo));
     }
-    edge(openapi::with_document(api), &config)
+    edge(api, &config)
 }

@@ -1,11 +1,18 @@
 //! The API's own description, made from the handlers' annotations.
+//!
+//! Invariant: it is the whole API's, whichever part of it a process serves.
+
+use std::sync::LazyLock;
 
 use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
+use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
+
+use crate::{ads, click, counts, health, keys, placements};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -25,8 +32,22 @@ use utoipa_axum::router::OpenApiRouter;
 )]
 struct Document;
 
-/// An empty router with the document's head.
-pub(crate) fn document_router() -> OpenApiRouter {
+/// The API's own description at `/v1/openapi.json`: of every route, also of those that another process serves.
+pub fn document_router() -> OpenApiRouter {
+    OpenApiRouter::new().route("/v1/openapi.json", get(serve))
+}
+
+async fn serve() -> impl IntoResponse {
+    // Written once, when it is first asked for: a function that starts need not wait for it.
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+        // A value of strings, numbers and lists: it always is JSON.
+        Bytes::from(document().to_json().unwrap_or_default())
+    });
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], DOCUMENT.clone())
+}
+
+fn document() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
     let bearer = Http::builder()
         .scheme(HttpAuthScheme::Bearer)
@@ -36,16 +57,15 @@ pub(crate) fn document_router() -> OpenApiRouter {
         .components
         .get_or_insert_default()
         .add_security_scheme("key", SecurityScheme::Http(bearer));
-    OpenApiRouter::with_openapi(document)
-}
-
-/// The router, which now also serves its description at `/v1/openapi.json`.
-pub(crate) fn with_document(api: OpenApiRouter) -> OpenApiRouter {
-    // A value of strings, numbers and lists: it always is JSON.
-    let document = Bytes::from(api.get_openapi().to_json().unwrap_or_default());
-    let serve = move || async move {
-        let json = HeaderValue::from_static("application/json");
-        ([(header::CONTENT_TYPE, json)], document).into_response()
-    };
-    api.route("/v1/openapi.json", axum::routing::get(serve))
+    for part in [
+        click::described(),
+        placements::described(),
+        ads::described(),
+        counts::described(),
+        keys::described(),
+        health::described(),
+    ] {
+        document.merge(part);
+    }
+    document
 }

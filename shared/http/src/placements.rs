@@ -12,12 +12,14 @@ use clickledger_core::domain::ad::{Placement, SlotEntry};
 use clickledger_core::domain::api_key::Scope;
 use clickledger_core::domain::ids::{AdId, PlacementId, SlotName};
 use clickledger_core::service::ads::AdsService;
+use clickledger_core::service::impressions::{ImpressionsService, Shown};
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::LocalTime;
-use clickledger_core::service::placements::{PlacementsService, Shown};
+use clickledger_core::service::placements::PlacementsService;
 use metrics::{Counter, counter};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -38,30 +40,42 @@ const ANY_ORIGIN: (HeaderName, HeaderValue) =
 #[derive(Clone)]
 struct Slots {
     placements: Arc<PlacementsService>,
-    impressions: Counter,
+    impressions: Arc<ImpressionsService>,
+    issued: Counter,
 }
 
 /// Ads, placements and impressions.
 pub fn placement_router(
     ads: Arc<AdsService>,
     placements: Arc<PlacementsService>,
+    impressions: Arc<ImpressionsService>,
     keys: Arc<KeysService>,
     config: Arc<EdgeConfig>,
 ) -> OpenApiRouter {
     let slots = Slots {
         placements,
-        impressions: counter!(names::IMPRESSIONS),
+        impressions,
+        issued: counter!(names::IMPRESSIONS),
     };
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(show, put, preflight))
-        .routes(routes!(entries))
+    routes()
         .with_state(Api {
             of: slots,
             keys: Arc::clone(&keys),
             config: Arc::clone(&config),
         })
         .merge(ads_router(ads, keys, config))
+}
+
+fn routes() -> OpenApiRouter<Api<Slots>> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(show, put, preflight))
+        .routes(routes!(entries))
+}
+
+/// What the routes of placements say about themselves.
+pub(crate) fn described() -> OpenApi {
+    routes().into_openapi()
 }
 
 /// One ad of a slot.
@@ -213,13 +227,13 @@ impl Slots {
     ) -> Result<Response, Problem> {
         params?;
         let PathId(slot) = slot?;
-        let Some(shown) = self.placements.show(&slot).await? else {
+        let Some(shown) = self.impressions.show(&slot).await? else {
             return Err(Problem::new(
                 Kind::NotFound,
                 "there is no such slot, or no active ad in it",
             ));
         };
-        self.impressions.increment(1);
+        self.issued.increment(1);
         // This answer is at v1/placements/<slot>, and the click two steps up.
         let click_url = format!("../../click?adId={}&imp={}", shown.ad.ad_id, shown.token);
         let mut response = match preferred(headers, &["application/json", "text/html"]) {

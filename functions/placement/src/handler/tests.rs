@@ -21,10 +21,10 @@ fn an_ad_is_made_by_whoever_has_a_key() {
     let keys = KeysService::new(Arc::new(MemoryKeys::default()), clock.clone(), rng.clone());
     let key = PresentedKey::generate([1; 9], [2; 32]);
     time.block_on(keys.insert(&key, Scope::Admin)).unwrap();
-    assert!(time.block_on(refresh(Arc::clone(&ring))));
     let router = router(
         AdsService::new(catalog.clone(), clock.clone(), rng.clone()),
-        PlacementsService::new(catalog, ring, clock, rng, ClaimLife::default().token_ms),
+        PlacementsService::new(catalog.clone(), clock.clone(), rng.clone()),
+        ImpressionsService::new(catalog, ring, clock, rng, ClaimLife::default().token_ms),
         keys,
         EdgeConfig::default(),
     );

@@ -3,6 +3,7 @@
 pub mod ads;
 pub mod aggregate;
 pub mod click;
+pub mod impressions;
 pub mod key_ring;
 pub mod keys;
 pub mod maintenance;

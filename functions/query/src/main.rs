@@ -1,0 +1,46 @@
+//! The function `query`: advertisers' metrics, API keys, health, and the API's description.
+//!
+//! Invariant: it changes nothing but API keys, and holds no key that signs impressions.
+
+mod handler;
+
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use clickledger_aws::{Aws, CatalogOptions, Patience, SystemClock, SystemEntropy};
+use clickledger_core::service::ads::AdsService;
+use clickledger_core::service::keys::KeysService;
+use clickledger_core::service::metrics::{MetricsConfig, MetricsService};
+use clickledger_core::service::placements::PlacementsService;
+use clickledger_lambda::{block_on, http, telemetry};
+use futures_util::join;
+
+use crate::handler::Query;
+
+fn main() -> Result<()> {
+    block_on(run())
+}
+
+async fn run() -> Result<()> {
+    let telemetry = telemetry::start("query")?;
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let aws = Aws::from_env(clock.clone()).await?;
+    let options = CatalogOptions {
+        read: Patience::START,
+        ..CatalogOptions::default()
+    };
+    let catalog = Arc::new(aws.catalog(None, options)?);
+    let buckets = Arc::new(aws.buckets(Patience::UNHURRIED)?);
+    let api_keys = Arc::new(aws.keys(Patience::START)?);
+    let (edge, ()) = join!(clickledger_edge::config(&aws), aws.warm(&["dynamodb"]));
+    let query = Query {
+        metrics: MetricsService::new(buckets, clock.clone(), MetricsConfig::default()),
+        ads: AdsService::new(catalog.clone(), clock.clone(), entropy.clone()),
+        placements: PlacementsService::new(catalog.clone(), clock.clone(), entropy.clone()),
+        keys: KeysService::new(api_keys, clock.clone(), entropy),
+        catalog,
+        clock,
+    };
+    let router = handler::router(query, edge?);
+    http::run(router, telemetry).await.map_err(|error| anyhow!(error))
+}
