@@ -126,8 +126,12 @@ pub struct HourReport {
     pub outcome: Outcome,
     /// In which state it is now.
     pub state: HourState,
-    /// The version that readers see now; 0: none.
+    /// Of an outcome that flips: the version that it flips to; else the version that readers see; 0: none.
     pub version: u64,
+    /// Which version `version` took the place of, so that the corrections in force are those of the manifest's version, of
+    /// the one that its report says it replaces, and so on down to 0 (the partials). Equal to `version`: nothing was flipped.
+    #[serde(default)]
+    pub replaces: u64,
     /// The lake's.
     pub lake: LakeTotals,
     /// Gross clicks that were counted before, by the total entity.

@@ -74,6 +74,9 @@ pub struct Manifest {
     pub marks: u64,
     /// How many of these marks `version` has seen.
     pub marks_sealed: u64,
+    /// How many rulings on clicks of the hour the last recount has seen: where there are more by now, it is counted anew.
+    #[serde(default)]
+    pub rulings: u64,
 }
 
 impl Manifest {
@@ -91,6 +94,7 @@ impl Manifest {
             revision: 0,
             marks: 0,
             marks_sealed: 0,
+            rulings: 0,
         }
     }
 

@@ -12,7 +12,8 @@ pub enum RulingKind {
     Owner = 1,
     /// This click, an orphan that the lake did not hold, lost its impression to the other one.
     DisplacedBy = 2,
-    /// This click took the place of the other one, an orphan.
+    /// This click is to take the place of the other one, an orphan; it does if the orphan's [`Self::DisplacedBy`] names it.
+    /// (Put first, so that who looks at this click's hour finds the orphan, also if the run that promotes dies half way.)
     TakesPlaceOf = 3,
 }
 
