@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::PortResult;
 use crate::domain::bucket::{Bucket, Committed, PartialWrite};
+use crate::domain::counter::{Counted, Counters};
 use crate::domain::entity::Entity;
 use crate::domain::time::Minute;
 
@@ -16,6 +17,24 @@ pub struct MinuteTotals {
     pub valid: u64,
     /// Clicks by verdict, in the order of [`crate::domain::verdict::Verdict::ALL`]; the first, `valid`, is 0.
     pub invalid: [u64; 9],
+}
+
+impl MinuteTotals {
+    /// Adds up a minute's counters.
+    pub fn of(minute: Minute, counters: &Counters) -> Self {
+        let mut totals = Self {
+            minute,
+            valid: 0,
+            invalid: [0; 9],
+        };
+        for (key, count) in counters.iter() {
+            match key.counted() {
+                Counted::Cell(..) => totals.valid += count,
+                Counted::Invalid(verdict) => totals.invalid[verdict as usize] += count,
+            }
+        }
+        totals
+    }
 }
 
 /// Partials under their watermarks.

@@ -26,11 +26,32 @@ pub struct BeatenShard {
     pub parents: Vec<ShardId>,
 }
 
+impl BeatenShard {
+    /// These shards in an order in which parents come before their children; parents that are not among them are taken
+    /// for gone.
+    pub fn parents_first(shards: Vec<Self>) -> Vec<Self> {
+        let (mut ordered, mut left) = (Vec::with_capacity(shards.len()), shards);
+        while !left.is_empty() {
+            let waits = |shard: &Self| left.iter().any(|other| shard.parents.contains(&other.shard));
+            let (wait, ready): (Vec<_>, Vec<_>) = left.iter().cloned().partition(waits);
+            if ready.is_empty() {
+                // Nobody is its own ancestor; whoever claims it is not to be lost for that.
+                ordered.extend(wait);
+                break;
+            }
+            ordered.extend(ready);
+            left = wait;
+        }
+        ordered
+    }
+}
+
 /// Which heartbeats were acknowledged, and on which shards: kept at least as long as hours may still have to be proved, also
 /// of shards that the stream no longer lists.
 #[async_trait]
 pub trait HeartbeatLog: Send + Sync {
-    /// Remembers a shard, also one that no heartbeat has reached yet. Twice is once.
+    /// Remembers a shard, also one that no heartbeat has reached yet. Twice is once: the parents of the first time stay,
+    /// since streams forget them.
     async fn know(&self, shard: &BeatenShard) -> PortResult<()>;
     /// Every shard that is remembered, parents before children.
     async fn known(&self) -> PortResult<Vec<BeatenShard>>;

@@ -14,8 +14,9 @@ use crate::domain::counter::Counters;
 use crate::domain::entity::Entity;
 use crate::domain::ids::{ClickId, HeartbeatId};
 use crate::domain::manifest::LakeTotals;
-use crate::domain::record::CountedClick;
+use crate::domain::record::{ClickRecord, CountedClick};
 use crate::domain::time::{Hour, Minute};
+use crate::domain::verdict::Verdict;
 
 /// A part of the lake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,23 @@ pub struct LakeClick {
     pub click: CountedClick,
     /// Of a duplicate: the click that has the impression.
     pub duplicate_of: Option<ClickId>,
+}
+
+impl LakeClick {
+    /// The click of a line; `None` where it is none that counts (it is a heartbeat, or lies in quarantine).
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        let click = CountedClick::parse(line).ok()?;
+        let duplicate_of = match click.verdict {
+            Verdict::Duplicate => serde_json::from_slice::<ClickRecord>(line).ok()?.duplicate_of,
+            _ => None,
+        };
+        Some(Self { click, duplicate_of })
+    }
+
+    /// Whether it would be valid, but nobody knows yet whose the impression is.
+    pub fn is_unclaimed(&self) -> bool {
+        self.click.verdict.is_valid() && !self.click.claimed
+    }
 }
 
 /// The clicks of one hour that lie in some arrival partitions.

@@ -35,11 +35,11 @@ pub struct Lease {
 #[async_trait]
 pub trait Leases: Send + Sync {
     /// Takes the job if nobody holds it, or its time is over at `now_ms`; `None` if another holder has it. Taking it again
-    /// as the same holder answers the same lease.
+    /// as the same holder answers the same lease, also after its time, if nobody has taken it since.
     async fn take(&self, job: Job, holder: &str, now_ms: i64, until_ms: i64) -> PortResult<Option<Lease>>;
-    /// Holds it on, and leaves this note; `false` if it is ours no more.
+    /// Holds it on, and leaves this note (`None`: whatever note there is stays); `false` if it is ours no more.
     async fn keep(&self, lease: &Lease, until_ms: i64, note: Option<&str>) -> PortResult<bool>;
-    /// Gives it back; the note stays, if one is given. Nothing happens if it is ours no more.
+    /// Gives it back with this note (`None`: with none). Nothing happens if it is ours no more.
     async fn release(&self, lease: &Lease, note: Option<&str>) -> PortResult<()>;
     /// What the last holder left, whoever holds it now.
     async fn note(&self, job: Job) -> PortResult<Option<String>>;

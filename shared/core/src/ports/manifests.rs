@@ -18,6 +18,7 @@ pub trait Manifests: Send + Sync {
     /// revision is one higher then. The stored marks stay. Where the version changes, the day's `version` becomes 0 and its
     /// `generation` rises in the same step. `true` also where an earlier try of this very call was applied.
     async fn flip(&self, new: &Manifest) -> PortResult<bool>;
-    /// Makes `version` the day's, if its stored generation still is `generation`. `true` also where it is so already.
+    /// Makes `version` the day's, if its stored generation still is `generation` (0: nothing stored) and its version is not
+    /// a higher one: whoever flipped that may have forgotten the items of this one. `true` also where it is so already.
     async fn flip_day(&self, day: Day, generation: u64, version: u64) -> PortResult<bool>;
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use clickledger_core::domain::bucket::{Bucket, Committed, Condition, PartialWrite, ShardId};
-use clickledger_core::domain::counter::{Counted, Counters};
+use clickledger_core::domain::counter::Counters;
 use clickledger_core::domain::entity::{BucketKey, Entity};
 use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::Minute;
@@ -112,20 +112,9 @@ impl BucketStore for MemoryBuckets {
 
     async fn read_totals(&self, entity: Entity, from: Minute, to: Minute) -> PortResult<Vec<MinuteTotals>> {
         let buckets = self.read(entity, from, to).await?;
-        let totals = buckets.into_iter().map(|bucket| {
-            let mut totals = MinuteTotals {
-                minute: bucket.minute,
-                valid: 0,
-                invalid: [0; 9],
-            };
-            for (key, count) in bucket.counters.iter() {
-                match key.counted() {
-                    Counted::Cell(..) => totals.valid += count,
-                    Counted::Invalid(verdict) => totals.invalid[verdict as usize] += count,
-                }
-            }
-            totals
-        });
+        let totals = buckets
+            .iter()
+            .map(|bucket| MinuteTotals::of(bucket.minute, &bucket.counters));
         Ok(totals.collect())
     }
 }

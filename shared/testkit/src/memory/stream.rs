@@ -90,13 +90,23 @@ impl State {
         let Some(lane) = open.find(|lane| lane.range.holds(hash)) else {
             return Err(PortError::unavailable("no shard is open for this key"));
         };
-        self.last = shards::above(self.last, (self.gap)());
-        lane.records.push(StreamRecord {
-            sequence_number: self.last,
-            arrived_at_ms: now_ms + (self.jitter_ms)(),
-            data: record.data,
+        let shard = lane.id.clone();
+        self.put_on(&shard, record.data, now_ms).map(drop)
+    }
+
+    fn put_on(&mut self, shard: &ShardId, data: Vec<u8>, now_ms: i64) -> PortResult<SequenceNumber> {
+        if self.lane(shard)?.closed_ms.is_some() {
+            return Err(PortError::rejected(format!("the shard {shard} is closed")));
+        }
+        let sequence_number = shards::above(self.last, (self.gap)());
+        let arrived_at_ms = now_ms + (self.jitter_ms)();
+        self.last = sequence_number;
+        self.lane(shard)?.records.push(StreamRecord {
+            sequence_number,
+            arrived_at_ms,
+            data,
         });
-        Ok(())
+        Ok(sequence_number)
     }
 }
 
@@ -239,6 +249,15 @@ impl MemoryStream {
         if let Ok(lane) = self.state.lock().lane(shard) {
             lane.positions.insert(consumer.to_owned(), position);
         }
+    }
+
+    /// Puts a record on this shard, as an explicit hash key does; says its number there.
+    ///
+    /// # Errors
+    /// [`PortError::Rejected`] where the shard is closed, or there is none of this name.
+    pub fn put_on(&self, shard: &ShardId, data: Vec<u8>) -> PortResult<SequenceNumber> {
+        let (mut state, now_ms) = (self.state.lock(), self.clock.now_ms());
+        state.put_on(shard, data, now_ms)
     }
 
     /// Retention as Kinesis has it: forgets the records that arrived before `before_ms`, whoever still needs them; says
