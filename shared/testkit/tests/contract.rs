@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use clickledger_core::domain::time::Hour;
+use clickledger_core::ports::LakeReader;
 use clickledger_testkit::contract::NOW_MS;
 use clickledger_testkit::memory::{
-    MemoryBuckets, MemoryCatalog, MemoryClaims, MemoryKeys, MemoryLanes, MemorySeals, MemorySpill,
-    MemoryStream, MemoryTokenKeys, StreamOptions,
+    MemoryBuckets, MemoryCatalog, MemoryClaims, MemoryHeartbeatLog, MemoryKeys, MemoryLakeReader,
+    MemoryLanes, MemorySeals, MemorySpill, MemoryStream, MemoryTokenKeys, StreamOptions,
 };
 use clickledger_testkit::sim_rng::SimRng;
 use clickledger_testkit::virtual_time::VirtualTime;
@@ -29,6 +31,8 @@ opened_by! {
     open_keys: MemoryKeys,
     open_seals: MemorySeals,
     open_spill: MemorySpill,
+    open_heartbeat_log: MemoryHeartbeatLog,
+    open_lake_reader: MemoryLakeReader,
 }
 
 async fn open_token_keys() -> (MemoryTokenKeys, ()) {
@@ -62,11 +66,31 @@ clickledger_testkit::api_keys_contract!(open_keys);
 clickledger_testkit::token_keys_contract!(open_token_keys);
 clickledger_testkit::seal_store_contract!(open_seals);
 clickledger_testkit::spill_contract!(open_spill, given_time);
+clickledger_testkit::manifests_contract!(open_seals);
+clickledger_testkit::leases_contract!(open_seals);
+clickledger_testkit::sealed_counts_contract!(open_seals);
+clickledger_testkit::rulings_contract!(open_seals);
+clickledger_testkit::seal_reports_contract!(open_seals);
+clickledger_testkit::heartbeat_log_contract!(open_heartbeat_log);
+clickledger_testkit::heartbeats_contract!(open_stream);
+clickledger_testkit::lake_reader_contract!(open_lake_reader);
+
+#[tokio::test]
+async fn undelivered_objects_are_those_of_the_partitions() {
+    let lake = MemoryLakeReader::default();
+    lake.set_undelivered(Hour(7), 2);
+    lake.set_undelivered(Hour(9), 1);
+    assert_eq!(lake.undelivered(Hour(7)..Hour(9)).await.unwrap(), 2);
+    assert_eq!(lake.undelivered(Hour(7)..Hour(10)).await.unwrap(), 3);
+    lake.set_undelivered(Hour(7), 0);
+    assert_eq!(lake.undelivered(Hour(7)..Hour(9)).await.unwrap(), 0);
+}
 
 mod resharded {
     use super::*;
 
     clickledger_testkit::click_stream_contract!(open_resharded);
+    clickledger_testkit::heartbeats_contract!(open_resharded);
 }
 
 /// Calm faults change nothing: every wrapper passes calls on as they are.

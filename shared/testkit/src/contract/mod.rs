@@ -8,7 +8,7 @@
 //! clickledger_testkit::claim_store_contract!(open);
 //! ```
 //!
-//! The lake and the quarantine only take: what they keep is for each adapter's own tests to look at.
+//! Appending to the lake and the quarantine only takes: what they keep is for each adapter's own tests to look at.
 
 // A case fails by panicking: it is a test's body, in a crate that only tests depend on.
 #![allow(clippy::unwrap_used)]
@@ -16,8 +16,15 @@
 pub mod buckets;
 pub mod catalog;
 pub mod claims;
+pub mod heartbeats;
 pub mod keys;
+pub mod lake_reader;
 pub mod lanes;
+pub mod leases;
+pub mod manifests;
+pub mod rulings;
+pub mod seal_reports;
+pub mod sealed_counts;
 pub mod seals;
 pub mod spill;
 pub mod stream;

@@ -4,7 +4,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use clickledger_core::domain::ids::{ClickId, ImpressionId};
+use clickledger_core::domain::entity::Entity;
+use clickledger_core::domain::ids::{AdId, ClickId, ImpressionId};
+use clickledger_core::domain::time::Day;
 
 static NEXT: LazyLock<AtomicU64> =
     LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one("contract") >> 16));
@@ -31,4 +33,14 @@ pub(super) fn click_id() -> ClickId {
 
 pub(super) fn impression_id() -> ImpressionId {
     ImpressionId::new(super::NOW_MS, random())
+}
+
+/// A UTC day that no other case uses, with 40 days after it that are unique too. Every hour of them fits a click's id.
+pub(super) fn day() -> Day {
+    Day(20_000 + (numbers(40) % 2_900_000).cast_signed())
+}
+
+/// An entity that no other case counts for.
+pub(super) fn entity() -> Entity {
+    Entity::Ad(AdId(number()))
 }

@@ -15,6 +15,7 @@ use clickledger_core::ports::{
 };
 
 use super::Held;
+use crate::contract::lake_reader::LakeUnderTest;
 
 /// [`LakeReader`] over objects in memory.
 #[derive(Debug, Clone, Default)]
@@ -269,5 +270,12 @@ impl LakeReader for MemoryLakeReader {
     async fn forget(&self, recount: &str) -> PortResult<()> {
         self.state.lock().recounts.remove(recount);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl LakeUnderTest for MemoryLakeReader {
+    async fn deliver(&self, arrival: Hour, lines: Vec<Vec<u8>>) {
+        MemoryLakeReader::deliver(self, arrival, lines);
     }
 }
