@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use clickledger_core::domain::bucket::{Bucket, Committed, PartialWrite};
 use clickledger_core::domain::counter::Counters;
 use clickledger_core::domain::entity::Entity;
-use clickledger_core::domain::time::Minute;
+use clickledger_core::domain::time::{Hour, Minute};
 use clickledger_core::ports::{BucketStore, MinuteTotals, PortError, PortResult};
 use rusqlite::{Connection, Row};
 
@@ -284,6 +284,20 @@ impl BucketStore for Buckets {
             .into_iter()
             .filter(|(_, totals)| totals.iter().any(|count| *count > 0));
         Ok(counted.map(of_minute).collect())
+    }
+
+    async fn forget(&self, hour: Hour, entities: &[Entity]) -> PortResult<()> {
+        // What is still in memory is not this old, or it is put into its row again and stays: that costs room, no count.
+        let rows: Vec<(i64, i64)> = entities.iter().map(|entity| stored(*entity)).collect();
+        let forget = self.store.queue.submit(move |group: &mut Group<'_>| {
+            let delete = "DELETE FROM buckets WHERE kind = ?1 AND id = ?2 AND hour = ?3";
+            let mut delete = group.conn.prepare_cached(delete)?;
+            for (kind, id) in rows {
+                delete.execute([kind, id, hour.0])?;
+            }
+            Ok(())
+        });
+        forget.await
     }
 }
 

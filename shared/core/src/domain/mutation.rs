@@ -66,6 +66,60 @@ rules! {
     LateKeepsHourClean => "late_keeps_hour_clean",
     /// A bad record holds up nothing, but is not kept either.
     QuarantineForgets => "quarantine_forgets",
+    /// The recount takes an unclaimed click for valid without asking the claim.
+    UnclaimedSealed => "unclaimed_sealed",
+    /// The daily run does not seal anew the hours that late records touched.
+    NoReseal => "no_reseal",
+    /// The recount reads only its own hour's arrivals.
+    RecountOwnPartition => "recount_own_partition",
+    /// The recount does not filter by `clicked_at`.
+    RecountByArrival => "recount_by_arrival",
+    /// The recount does not reduce to one row per `click_id`.
+    RecountCountsRows => "recount_counts_rows",
+    /// The recount counts distinct impressions per group, not one row per click.
+    RecountDistinctImpressions => "recount_distinct_impressions",
+    /// An hour is sealed when its time has come.
+    SealWithoutProof => "seal_without_proof",
+    /// One heartbeat from after the hour is enough (objects may overtake each other).
+    ProofByLastHeartbeat => "proof_by_last_heartbeat",
+    /// Only open shards are proved, a closed one's tail is not.
+    ClosedShardUnproved => "closed_shard_unproved",
+    /// The manifest is flipped by whoever comes last.
+    FlipUnchecked => "flip_unchecked",
+    /// Orphaned duplicates stay duplicates.
+    NoPromotion => "no_promotion",
+    /// All duplicates of one orphan are promoted.
+    PromotesEveryDuplicate => "promotes_every_duplicate",
+    /// An orphan that comes after the promotion is still valid.
+    OrphanReturnsValid => "orphan_returns_valid",
+    /// Whose an unclaimed click's impression is, is asked of the claims each time: they expire.
+    RulingsForgotten => "rulings_forgotten",
+    /// A dead run's progress is gone on with though there are other rulings by now.
+    ProgressOfOtherRulings => "progress_of_other_rulings",
+    /// A dead run's slice is noted before it is written.
+    NoteBeforeSlice => "note_before_slice",
+    /// A day is sealed whatever became of its hours in the meantime.
+    DayKept => "day_kept",
+    /// An hour is sealed though the lake holds less than was counted.
+    DisputeIgnored => "dispute_ignored",
+    /// Sealing does not note which marks it has seen.
+    MarksLost => "marks_lost",
+    /// Sealing does not note how far it has read the lake.
+    LastArrivalForgotten => "last_arrival_forgotten",
+    /// The owners of duplicates are sought no further back than the duplicates.
+    OwnersInWindow => "owners_in_window",
+    /// The daily run moves on before it is done.
+    SinceAdvancesFirst => "since_advances_first",
+    /// The daily run does not reach back to what was not ripe at the last one's cut.
+    MarginForgotten => "margin_forgotten",
+    /// Every child shard is taken to be born later.
+    ChildrenUnproved => "children_unproved",
+    /// A heartbeat is put again under the same id.
+    BeatKeepsItsId => "beat_keeps_its_id",
+    /// The lake is proved up to the hour's end, without L.
+    ProofEndsWithHour => "proof_ends_with_hour",
+    /// A closed hour's recount is compared with what was sealed, not with what is owed already.
+    AdjustedAnew => "adjusted_anew",
 }
 
 /// Which rule is broken; none, outside the simulation's mutation check.

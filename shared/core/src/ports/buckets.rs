@@ -6,7 +6,7 @@ use super::PortResult;
 use crate::domain::bucket::{Bucket, Committed, PartialWrite};
 use crate::domain::counter::{Counted, Counters};
 use crate::domain::entity::Entity;
-use crate::domain::time::Minute;
+use crate::domain::time::{Hour, Minute};
 
 /// One minute's clicks of an entity, all shards and cells added up: what queries without a breakdown need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,4 +50,10 @@ pub trait BucketStore: Send + Sync {
     async fn read(&self, entity: Entity, from: Minute, to: Minute) -> PortResult<Vec<Bucket>>;
     /// The entity's minutes in `from..to` that have clicks, in order, without cells.
     async fn read_totals(&self, entity: Entity, from: Minute, to: Minute) -> PortResult<Vec<MinuteTotals>>;
+    /// Forgets these entities' partials of the hour: it was sealed long ago, and nobody reads them any more. Twice is once.
+    /// A store whose partials expire by themselves does nothing.
+    async fn forget(&self, hour: Hour, entities: &[Entity]) -> PortResult<()> {
+        let _ = (hour, entities);
+        Ok(())
+    }
 }

@@ -10,5 +10,6 @@ pub mod maintenance;
 pub mod metrics;
 pub mod placements;
 pub mod pump;
+pub mod reconcile;
 pub mod settle;
 mod within;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use clickledger_core::domain::bucket::{Bucket, Committed, PartialWrite};
 use clickledger_core::domain::entity::Entity;
-use clickledger_core::domain::time::Minute;
+use clickledger_core::domain::time::{Hour, Minute};
 use clickledger_core::ports::{BucketStore, MinuteTotals, PortError, PortResult};
 
 use super::faults::is_answer;
@@ -52,5 +52,12 @@ impl BucketStore for FaultyBuckets {
 
     async fn read_totals(&self, entity: Entity, from: Minute, to: Minute) -> PortResult<Vec<MinuteTotals>> {
         self.faults.read(self.port.read_totals(entity, from, to)).await
+    }
+
+    async fn forget(&self, hour: Hour, entities: &[Entity]) -> PortResult<()> {
+        let (port, entities) = (Arc::clone(&self.port), entities.to_vec());
+        self.faults
+            .write(async move { port.forget(hour, &entities).await })
+            .await
     }
 }

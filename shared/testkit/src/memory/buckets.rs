@@ -7,7 +7,7 @@ use clickledger_core::domain::bucket::{Bucket, Committed, Condition, PartialWrit
 use clickledger_core::domain::counter::Counters;
 use clickledger_core::domain::entity::{BucketKey, Entity};
 use clickledger_core::domain::sequence::SequenceNumber;
-use clickledger_core::domain::time::Minute;
+use clickledger_core::domain::time::{Hour, Minute};
 use clickledger_core::ports::{BucketStore, MinuteTotals, PortResult};
 
 use super::Held;
@@ -116,5 +116,11 @@ impl BucketStore for MemoryBuckets {
             .iter()
             .map(|bucket| MinuteTotals::of(bucket.minute, &bucket.counters));
         Ok(totals.collect())
+    }
+
+    async fn forget(&self, hour: Hour, entities: &[Entity]) -> PortResult<()> {
+        let goes = |key: &BucketKey| key.minute.hour() == hour && entities.contains(&key.entity);
+        self.partials.lock().retain(|key, _| !goes(key));
+        Ok(())
     }
 }

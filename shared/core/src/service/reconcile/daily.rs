@@ -1,0 +1,189 @@
+//! The daily run: seals anew what the arrivals since the last one touched, and promotes orphans' duplicates.
+//!
+//! Invariant: it takes the lake as complete only up to its cut, which it proves first; the next one begins there, and it moves
+//! on only when everything is done: who dies half way is followed by one that does all of it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::Reconcile;
+use super::seal::Asked;
+use crate::domain::correction::{HourReport, Outcome, RunKind};
+use crate::domain::manifest::Manifest;
+use crate::domain::mutation::Broken;
+use crate::domain::time::{HOUR_MS, Hour};
+use crate::ports::{ClickedHour, Job, Lease, PortError, PortResult};
+
+/// What one run leaves for the next.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Note {
+    /// The cut of the last run that was done, Unix milliseconds.
+    since_ms: i64,
+}
+
+/// How a daily run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DailyRun {
+    /// Whether all was done up to its cut; else the next one begins where this one did.
+    pub done: bool,
+    /// What it waited for, for a person; empty if it is done.
+    pub detail: String,
+    /// The hours that it looked at.
+    pub reports: Vec<HourReport>,
+}
+
+impl DailyRun {
+    fn not_now(detail: &str) -> Self {
+        Self {
+            detail: detail.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Reconcile {
+    /// One run.
+    ///
+    /// # Errors
+    /// Where a port fails: the next run does all of it.
+    pub async fn daily(&self) -> PortResult<DailyRun> {
+        let Some(lease) = self.take(Job::Daily).await? else {
+            return Ok(DailyRun::not_now("another run is at it"));
+        };
+        let ran = self.run_daily(&lease).await;
+        let after = match &ran {
+            Ok((_, since_ms)) => *since_ms,
+            Err(_) => None,
+        };
+        let note = after
+            .and_then(|since_ms| serde_json::to_string(&Note { since_ms }).ok())
+            .or_else(|| lease.note.clone());
+        self.release(&lease, note.as_deref()).await;
+        ran.map(|(run, _)| run)
+    }
+
+    /// Whether a day has passed since the cut of the last run that was done.
+    ///
+    /// # Errors
+    /// Where the leases don't answer.
+    pub async fn is_daily_due(&self) -> PortResult<bool> {
+        let note = self.ports.leases.note(Job::Daily).await?;
+        let note: Option<Note> = note.and_then(|note| serde_json::from_str(&note).ok());
+        let day_ms = crate::domain::time::DAY_MS;
+        Ok(note.is_none_or(|note| self.now_ms() - self.config.slack_ms - note.since_ms >= day_ms))
+    }
+
+    /// The run, and from where the next one begins (`None`: where this one did).
+    async fn run_daily(&self, lease: &Lease) -> PortResult<(DailyRun, Option<i64>)> {
+        let cut_ms = self.now_ms() - self.config.slack_ms;
+        let note: Option<Note> = lease
+            .note
+            .as_deref()
+            .and_then(|note| serde_json::from_str(note).ok());
+        let since_ms = match note {
+            Some(note) => note.since_ms,
+            None => match self.first_hour(cut_ms).await? {
+                Some(hour) => hour.start_ms(),
+                None => return Ok((DailyRun::not_now("nothing was clicked yet"), None)),
+            },
+        };
+        if let Some(missing) = self
+            .ports
+            .proof
+            .missing(since_ms - self.config.slack_ms, cut_ms)
+            .await?
+            && !self.mutation.is(Broken::SealWithoutProof)
+        {
+            return Ok((DailyRun::not_now(&missing), None));
+        }
+        if self.mutation.is(Broken::SinceAdvancesFirst) {
+            let note = serde_json::to_string(&Note { since_ms: cut_ms }).ok();
+            self.ports
+                .leases
+                .keep(lease, self.until_ms(), note.as_deref())
+                .await?;
+        }
+        // What was not ripe at the last cut is judged now, so this reaches back by as much as an hour takes to be ripe.
+        let margin_ms = match self.mutation.is(Broken::MarginForgotten) {
+            true => 0,
+            false => HOUR_MS + self.config.late_after_ms + 2 * self.config.slack_ms,
+        };
+        let arrivals = Hour(Hour::of(since_ms - margin_ms).0 - 1)..Hour(Hour::of(self.now_ms()).0 + 1);
+        let orphans = self.promote(&arrivals, cut_ms).await?;
+        let touched = self.touched(&arrivals, cut_ms, &orphans).await?;
+
+        // An orphan's hour first: its own click goes before another one takes its place.
+        let (first, then): (Vec<_>, Vec<_>) =
+            touched.into_iter().partition(|(hour, _)| orphans.contains(hour));
+        let mut reports = Vec::new();
+        for (hour, last_arrival) in first.into_iter().chain(then) {
+            let asked = Asked {
+                hour,
+                run: RunKind::Daily,
+                last_arrival,
+                accept: false,
+            };
+            let report = self.seal(asked).await?;
+            if report.outcome == Outcome::Overtaken {
+                return Err(PortError::unavailable("another run is at an hour"));
+            }
+            reports.push(report);
+            if !self.ports.leases.keep(lease, self.until_ms(), None).await? {
+                return Err(PortError::unavailable("another daily run has begun"));
+            }
+        }
+        self.seal_days(cut_ms).await?;
+        self.grow_old(since_ms, cut_ms).await?;
+        let run = DailyRun {
+            done: true,
+            detail: String::new(),
+            reports,
+        };
+        Ok((run, Some(cut_ms)))
+    }
+
+    /// The hours that must be looked at, with the last arrival partition that holds clicks of them.
+    async fn touched(
+        &self,
+        arrivals: &Range<Hour>,
+        cut_ms: i64,
+        orphans: &BTreeSet<Hour>,
+    ) -> PortResult<BTreeMap<Hour, Option<Hour>>> {
+        let mut touched: BTreeMap<Hour, Option<Hour>> = BTreeMap::new();
+        for hour in self.unsealed(cut_ms).await? {
+            touched.insert(hour, None);
+        }
+        let clicked = self.ports.lake.clicked_hours(arrivals.clone()).await?;
+        let last_ripe = self.last_ripe(cut_ms);
+        for clicked in clicked.iter().filter(|clicked| clicked.hour <= last_ripe) {
+            let manifest = self.manifest(clicked.hour).await?;
+            let unsealed = !manifest.is_sealed();
+            let no_reseal = self.mutation.is(Broken::NoReseal);
+            if unsealed
+                || !no_reseal && self.is_touched(&manifest, clicked, arrivals)
+                || self.has_new_rulings(&manifest).await?
+            {
+                touched.insert(clicked.hour, Some(clicked.last_arrival));
+            }
+        }
+        for hour in orphans {
+            let manifest = self.manifest(*hour).await?;
+            if manifest.is_sealed() && self.has_new_rulings(&manifest).await? {
+                touched.entry(*hour).or_insert(None);
+            }
+        }
+        Ok(touched)
+    }
+
+    fn is_touched(&self, manifest: &Manifest, clicked: &ClickedHour, arrivals: &Range<Hour>) -> bool {
+        // Of an hour whose first arrivals lie before these it can't be told by the number of clicks.
+        let whole = Hour(clicked.hour.0 - 1) >= arrivals.start;
+        manifest.is_dirty() || !whole || manifest.lake.clicks != clicked.clicks
+    }
+
+    async fn has_new_rulings(&self, manifest: &Manifest) -> PortResult<bool> {
+        Ok(self.ruled(manifest.hour).await?.count != manifest.rulings)
+    }
+}

@@ -1,0 +1,117 @@
+//! Reports: what was found in an hour, kept, and told to the metrics.
+
+use metrics::{counter, gauge, histogram};
+
+use super::Reconcile;
+use super::seal::Asked;
+use crate::domain::correction::{HourReport, Outcome, RunKind};
+use crate::domain::manifest::{HourState, LakeTotals, Manifest};
+use crate::domain::time::Hour;
+use crate::ports::PortResult;
+
+/// Names of the metrics.
+pub mod names {
+    /// Histogram: by how many clicks an hour's live count was off when it was sealed.
+    pub const DRIFT: &str = "reconcile_drift_clicks";
+    /// Gauge: seconds since the end of the last hour up to which all are sealed.
+    pub const SEAL_AGE: &str = "reconcile_seal_age_seconds";
+    /// Gauge: hours that are disputed.
+    pub const DISPUTED: &str = "reconcile_disputed_hours";
+    /// Counter, by outcome: hours that were looked at.
+    pub const HOURS: &str = "reconcile_hours";
+}
+
+impl Reconcile {
+    /// A report on an hour as it is left.
+    pub(super) fn about(&self, asked: &Asked, manifest: &Manifest, outcome: Outcome) -> HourReport {
+        let visible = if manifest.adjusted > 0 {
+            manifest.adjusted
+        } else {
+            manifest.version
+        };
+        HourReport {
+            hour: asked.hour,
+            run: asked.run,
+            outcome,
+            state: manifest.state,
+            version: visible,
+            replaces: visible,
+            lake: LakeTotals::default(),
+            counted: 0,
+            counted_valid: 0,
+            corrections: 0,
+            detail: String::new(),
+            at_ms: self.now_ms(),
+        }
+    }
+
+    /// Keeps it, unless it says again what the last one said.
+    pub(super) async fn keep(&self, report: HourReport) -> PortResult<HourReport> {
+        let quiet = matches!(
+            report.outcome,
+            Outcome::Waiting | Outcome::Disputed | Outcome::Unchanged
+        );
+        if quiet
+            && let Some(last) = self.last_report(report.hour).await?
+            && (HourReport {
+                run: report.run,
+                at_ms: report.at_ms,
+                ..last
+            }) == report
+        {
+            return Ok(report);
+        }
+        counter!(names::HOURS, "outcome" => report.outcome.as_str()).increment(1);
+        if matches!(report.outcome, Outcome::Sealed | Outcome::Adjusted) {
+            histogram!(names::DRIFT).record(report.difference().unsigned_abs() as f64);
+        }
+        self.ports.reports.report(&report).await?;
+        Ok(report)
+    }
+
+    async fn last_report(&self, hour: Hour) -> PortResult<Option<HourReport>> {
+        let (mut last, mut after) = (None, None);
+        loop {
+            let to = Hour(hour.0 + 1);
+            let page = self
+                .ports
+                .reports
+                .reports(hour, to, after, self.config.page)
+                .await?;
+            let whole = page.len() < self.config.page;
+            if let Some(report) = page.into_iter().next_back() {
+                after = Some((report.hour, report.at_ms));
+                last = Some(report);
+            }
+            if whole {
+                return Ok(last);
+            }
+        }
+    }
+
+    /// How the hours up to this one stand.
+    pub(super) async fn tell(&self, from: Hour, last: Hour) -> PortResult<()> {
+        let manifests = self.ports.manifests.hours(from, Hour(last.0 + 1)).await?;
+        let disputed = manifests
+            .iter()
+            .filter(|manifest| manifest.state == HourState::Disputed)
+            .count();
+        let mut sealed_to = from;
+        for manifest in &manifests {
+            let settled = matches!(manifest.state, HourState::Sealed | HourState::Closed);
+            if manifest.hour != sealed_to || !settled {
+                break;
+            }
+            sealed_to = Hour(manifest.hour.0 + 1);
+        }
+        let age_ms = self.now_ms() - sealed_to.start_ms();
+        gauge!(names::DISPUTED).set(disputed as f64);
+        gauge!(names::SEAL_AGE).set(age_ms as f64 / 1000.0);
+        Ok(())
+    }
+}
+
+/// Whether a run may seal what is sealed already.
+pub(super) fn is_again(run: RunKind) -> bool {
+    run != RunKind::Hourly
+}

@@ -1,0 +1,433 @@
+//! Reconcile over stores in memory: what single runs do to one hour. (Schedules of runs are the simulation's.)
+
+#![allow(clippy::unwrap_used)] // a test suite: a panic is its way to say no
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use clickledger_core::domain::bucket::{Condition, PartialWrite};
+use clickledger_core::domain::correction::{Cause, HourReport, Outcome};
+use clickledger_core::domain::counter::{CounterKey, Counters};
+use clickledger_core::domain::country::Country;
+use clickledger_core::domain::device::Device;
+use clickledger_core::domain::entity::{BucketKey, Entity};
+use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, ClickId, ImpressionId};
+use clickledger_core::domain::manifest::{HourState, Manifest};
+use clickledger_core::domain::mutation::Mutation;
+use clickledger_core::domain::record::{ClickRecord, RECORD_VERSION};
+use clickledger_core::domain::sequence::SequenceNumber;
+use clickledger_core::domain::time::{HOUR_MS, Hour, Minute};
+use clickledger_core::domain::verdict::Verdict;
+use clickledger_core::ports::{
+    BucketStore, Claim, ClaimStore, Clock, Manifests, PortResult, SealReports, SealStore, SealedCounts,
+};
+use clickledger_core::service::reconcile::{
+    LakeProof, Reconcile, ReconcileConfig, ReconcilePorts, Restatement,
+};
+use clickledger_testkit::memory::{
+    MemoryBuckets, MemoryCatalog, MemoryClaims, MemoryLakeReader, MemorySeals,
+};
+use clickledger_testkit::sim_rng::SimRng;
+use clickledger_testkit::virtual_time::VirtualTime;
+
+/// 2026-01-02T00:00:00Z.
+const HOUR: Hour = Hour(1_767_312_000_000 / HOUR_MS);
+
+#[derive(Default)]
+struct Complete(AtomicBool);
+
+#[async_trait]
+impl LakeProof for Complete {
+    async fn missing(&self, _from_ms: i64, _to_ms: i64) -> PortResult<Option<String>> {
+        Ok((!self.0.load(Ordering::Relaxed)).then(|| "a heartbeat is missing".to_owned()))
+    }
+}
+
+struct World {
+    time: VirtualTime,
+    lake: MemoryLakeReader,
+    claims: MemoryClaims,
+    buckets: MemoryBuckets,
+    seals: MemorySeals,
+    complete: Arc<Complete>,
+    reconcile: Reconcile,
+}
+
+impl World {
+    fn new(slice_rows: usize) -> Self {
+        let time = VirtualTime::new(HOUR.end_ms() + 7 * 60_000);
+        let (lake, claims) = (MemoryLakeReader::default(), MemoryClaims::default());
+        let (buckets, seals) = (MemoryBuckets::default(), MemorySeals::default());
+        let complete = Arc::new(Complete(AtomicBool::new(true)));
+        let ports = ReconcilePorts {
+            lake: Arc::new(lake.clone()),
+            proof: complete.clone(),
+            claims: Arc::new(claims.clone()),
+            buckets: Arc::new(buckets.clone()),
+            catalog: Arc::new(MemoryCatalog::default()),
+            manifests: Arc::new(seals.clone()),
+            leases: Arc::new(seals.clone()),
+            rulings: Arc::new(seals.clone()),
+            counts: Arc::new(seals.clone()),
+            reports: Arc::new(seals.clone()),
+            clock: Arc::new(time.clone()),
+            entropy: Arc::new(SimRng::new(1)),
+        };
+        let config = ReconcileConfig {
+            slice_rows,
+            ..ReconcileConfig::default()
+        };
+        Self {
+            reconcile: Reconcile::new(ports, config, Mutation::default()),
+            time,
+            lake,
+            claims,
+            buckets,
+            seals,
+            complete,
+        }
+    }
+
+    fn deliver(&self, arrival: Hour, clicks: &[ClickRecord]) {
+        self.lake
+            .deliver(arrival, clicks.iter().map(|click| click.to_line().unwrap()));
+    }
+
+    /// Counts these clicks live, as aggregate does.
+    fn count(&self, sequence_number: u64, clicks: &[ClickRecord]) {
+        let mut writes: Vec<PartialWrite> = Vec::new();
+        for click in clicks {
+            let counter = CounterKey::of(click.verdict, click.device, click.country);
+            for entity in [
+                Entity::Ad(click.ad_id),
+                Entity::Campaign(click.campaign_id),
+                Entity::Advertiser(click.advertiser_id),
+                Entity::Total,
+            ] {
+                let minute = Minute::of(click.clicked_at_ms);
+                let key = BucketKey { entity, minute };
+                let found = writes.iter_mut().find(|write| write.key == key);
+                let delta = Counters::from_iter([(counter, 1)]);
+                match found {
+                    Some(write) => write.delta.merge(&delta),
+                    None => writes.push(PartialWrite {
+                        key,
+                        shard: "s".into(),
+                        condition: Condition::Below(SequenceNumber::from(sequence_number)),
+                        last: SequenceNumber::from(sequence_number),
+                        delta,
+                    }),
+                }
+            }
+        }
+        self.time.block_on(self.buckets.commit(writes));
+    }
+
+    fn hourly(&self) -> Vec<HourReport> {
+        self.time.block_on(self.reconcile.hourly()).unwrap()
+    }
+
+    /// The hourly report on our hour; the others of its day are empty.
+    fn sealed(&self) -> HourReport {
+        let mut reports = self.hourly();
+        reports.retain(|report| report.hour == HOUR);
+        reports.pop().unwrap()
+    }
+
+    fn daily(&self) -> Vec<HourReport> {
+        let run = self.time.block_on(self.reconcile.daily()).unwrap();
+        assert!(run.done, "{}", run.detail);
+        run.reports
+    }
+
+    fn manifest(&self) -> Manifest {
+        let found = self.time.block_on(self.seals.hours(HOUR, Hour(HOUR.0 + 1)));
+        found.unwrap().pop().unwrap()
+    }
+
+    /// What readers see of an entity: gross and valid.
+    fn seen(&self, entity: Entity) -> (u64, u64) {
+        let version = self.manifest().version;
+        let items = self
+            .time
+            .block_on(self.seals.read_hours(entity, HOUR, Hour(HOUR.0 + 1)));
+        let item = items.unwrap().into_iter().find(|item| item.version == version);
+        let minutes = item.map(|item| item.minutes).unwrap_or_default();
+        minutes.iter().fold((0, 0), |(gross, valid), (_, counters)| {
+            (gross + counters.gross(), valid + counters.valid())
+        })
+    }
+}
+
+fn click(n: u8, minute: i64, ad: u64) -> ClickRecord {
+    let clicked_at_ms = HOUR.start_ms() + minute * 60_000 + i64::from(n);
+    ClickRecord {
+        v: RECORD_VERSION,
+        click_id: ClickId::new(clicked_at_ms, [n; 10]),
+        impression_id: Some(ImpressionId::new(clicked_at_ms - 1000, [n; 10])),
+        ad_id: AdId(ad),
+        campaign_id: CampaignId(10 + ad % 2),
+        advertiser_id: AdvertiserId(20),
+        placement_id: None,
+        clicked_at_ms,
+        verdict: Verdict::Valid,
+        duplicate_of: None,
+        claimed: true,
+        partition_key: format!("{ad}#0"),
+        device: Device::Mobile,
+        country: Country::ZZ,
+        network: None,
+        client_hash: None,
+        agent_hash: None,
+        dwell_ms: None,
+        referrer_host: None,
+    }
+}
+
+fn duplicate(n: u8, minute: i64, of: &ClickRecord) -> ClickRecord {
+    let own = click(n, minute, of.ad_id.0);
+    ClickRecord {
+        impression_id: of.impression_id,
+        verdict: Verdict::Duplicate,
+        duplicate_of: Some(of.click_id),
+        ..own
+    }
+}
+
+#[test]
+fn what_live_counting_lost_is_corrected_and_a_second_run_changes_nothing() {
+    for slice_rows in [61, 10_000] {
+        let world = World::new(slice_rows);
+        let clicks: Vec<_> = (0..200_u8)
+            .map(|n| click(n, i64::from(n % 60), u64::from(n % 7) + 1))
+            .collect();
+        world.deliver(HOUR, &clicks);
+        world.deliver(HOUR, &clicks[..3]);
+        world.count(1, &clicks[5..]);
+        let report = world.sealed();
+        assert_eq!(
+            (report.outcome, report.lake.clicks, report.lake.rows),
+            (Outcome::Sealed, 200, 203)
+        );
+        assert_eq!((report.counted, report.difference()), (195, 5));
+        assert_eq!(world.seen(Entity::Total), (200, 200));
+        assert_eq!(world.seen(Entity::Ad(AdId(1))), (29, 29));
+        let corrections = world
+            .time
+            .block_on(world.seals.corrections(HOUR, None, 100))
+            .unwrap();
+        assert_eq!(corrections.len(), 20, "5 clicks in 5 minutes of 4 entities each");
+        assert!(
+            corrections
+                .iter()
+                .all(|it| it.cause == Cause::LostInStream && !it.adjustment)
+        );
+        assert_eq!(report.corrections, 20);
+
+        let before = world.manifest();
+        assert!(world.hourly().is_empty());
+        world.daily();
+        assert_eq!(world.manifest().version, before.version);
+        assert_eq!(world.lake.kept_recounts(), 0);
+    }
+}
+
+#[test]
+fn an_hour_is_not_sealed_from_a_lake_that_is_not_proved() {
+    let world = World::new(10_000);
+    world.deliver(HOUR, &[click(1, 5, 1)]);
+    world.complete.0.store(false, Ordering::Relaxed);
+    assert!(
+        world.hourly().is_empty(),
+        "nobody knows yet where the counting began"
+    );
+    world.time.block_on(world.seals.mark_dirty(&[HOUR])).unwrap();
+    world.complete.0.store(true, Ordering::Relaxed);
+    world.hourly();
+    let sealed = world.manifest();
+    assert_eq!(sealed.state, HourState::Sealed);
+    assert!(!sealed.is_dirty());
+
+    let next = Hour(HOUR.0 + 1);
+    world.time.run_until(next.end_ms() + 7 * 60_000);
+    world.complete.0.store(false, Ordering::Relaxed);
+    let reports = world.hourly();
+    assert_eq!((reports[0].hour, reports[0].outcome), (next, Outcome::Waiting));
+    assert_eq!(reports[0].detail, "a heartbeat is missing");
+    world.time.run_until(next.end_ms() + 9 * 60_000);
+    world.hourly();
+    let kept = world
+        .time
+        .block_on(world.seals.reports(next, Hour(next.0 + 1), None, 9));
+    assert_eq!(kept.unwrap().len(), 1, "nothing has changed in the meantime");
+}
+
+#[test]
+fn a_lower_count_than_the_lake_explains_is_disputed_until_a_person_accepts_it() {
+    let world = World::new(10_000);
+    let clicks: Vec<_> = (1..5).map(|n| click(n, 5, 1)).collect();
+    world.deliver(HOUR, &clicks);
+    world.deliver(HOUR, &clicks[..1]);
+    world.count(1, &clicks);
+    world.count(2, &clicks[..1]);
+    let report = world.sealed();
+    assert_eq!(
+        report.outcome,
+        Outcome::Sealed,
+        "the repeat in the lake explains it"
+    );
+    assert_eq!(world.seen(Entity::Total), (4, 4));
+
+    let world = World::new(10_000);
+    world.deliver(HOUR, &clicks[..3]);
+    world.count(1, &clicks);
+    let report = world.sealed();
+    assert_eq!(
+        (report.outcome, report.state),
+        (Outcome::Disputed, HourState::Disputed)
+    );
+    assert_eq!(world.manifest().version, 0);
+    let restatement = Restatement {
+        from: HOUR,
+        to: Hour(HOUR.0 + 1),
+        dry_run: true,
+        accept_lowering: false,
+    };
+    let shown = world
+        .time
+        .block_on(world.reconcile.restate(&restatement))
+        .unwrap();
+    assert_eq!((shown[0].outcome, shown[0].difference()), (Outcome::Shown, -1));
+    assert_eq!(world.manifest().version, 0);
+    let accepted = Restatement {
+        dry_run: false,
+        accept_lowering: true,
+        ..restatement
+    };
+    let sealed = world.time.block_on(world.reconcile.restate(&accepted)).unwrap();
+    assert_eq!(sealed[0].outcome, Outcome::Sealed);
+    assert_eq!(world.seen(Entity::Total), (3, 3));
+}
+
+#[test]
+fn a_duplicate_takes_the_place_of_a_click_that_never_came_for_good() {
+    let world = World::new(10_000);
+    let orphan = click(1, 5, 1);
+    let heirs = [duplicate(2, 6, &orphan), duplicate(3, 7, &orphan)];
+    world.deliver(HOUR, &heirs);
+    world.count(1, &heirs);
+    world.hourly();
+    assert_eq!(world.seen(Entity::Total), (2, 0));
+    let reports = world.daily();
+    assert_eq!(
+        reports.iter().filter(|it| it.outcome == Outcome::Sealed).count(),
+        1
+    );
+    assert_eq!(world.seen(Entity::Total), (2, 1));
+    let corrections = world
+        .time
+        .block_on(world.seals.corrections(HOUR, None, 100))
+        .unwrap();
+    assert!(corrections.iter().all(|it| it.cause == Cause::Promoted));
+
+    world.time.run_until(world.time.now_ms() + 2 * HOUR_MS);
+    world.deliver(Hour(HOUR.0 + 2), &[orphan]);
+    world.daily();
+    assert_eq!(world.seen(Entity::Total), (3, 1), "the orphan has lost its place");
+}
+
+#[test]
+fn an_unclaimed_click_is_settled_once_and_stays_so_when_claims_have_expired() {
+    let world = World::new(10_000);
+    let first = click(1, 5, 1);
+    let unclaimed = ClickRecord {
+        claimed: false,
+        verdict: Verdict::Valid,
+        duplicate_of: None,
+        ..duplicate(2, 6, &first)
+    };
+    let claim = Claim {
+        impression_id: first.impression_id.unwrap(),
+        click_id: first.click_id,
+        expires_ms: i64::MAX,
+    };
+    world.time.block_on(world.claims.claim(claim, 0)).unwrap();
+    world.deliver(HOUR, &[first, unclaimed]);
+    world.hourly();
+    assert_eq!(world.seen(Entity::Total), (2, 1));
+    world.time.block_on(world.claims.purge(i64::MAX, 100)).unwrap();
+    let restatement = Restatement {
+        from: HOUR,
+        to: Hour(HOUR.0 + 1),
+        dry_run: false,
+        accept_lowering: false,
+    };
+    let again = world
+        .time
+        .block_on(world.reconcile.restate(&restatement))
+        .unwrap();
+    assert_eq!(again[0].outcome, Outcome::Unchanged);
+}
+
+#[test]
+fn a_day_is_sealed_when_its_hours_are_and_anew_when_one_changes() {
+    let world = World::new(10_000);
+    world.deliver(HOUR, &[click(1, 5, 1)]);
+    world
+        .time
+        .run_until(HOUR.day().first_hour().start_ms() + 26 * HOUR_MS);
+    world.hourly();
+    world.daily();
+    let days = world.seals.all_days();
+    assert_eq!(days[0].day, HOUR.day());
+    assert!(days[0].version > 0);
+    let quarter = |world: &World| {
+        let version = world.seals.all_days()[0].version;
+        let items = world.seals.all_sealed_days();
+        let found = items
+            .iter()
+            .find(|it| it.version == version && it.entity == Entity::Total);
+        found.unwrap().quarters[0].counters.gross()
+    };
+    assert_eq!(quarter(&world), 1);
+
+    world.time.run_until(world.time.now_ms() + HOUR_MS);
+    world.deliver(Hour(HOUR.0 + 26), &[click(2, 6, 1)]);
+    let version = days[0].version;
+    world.daily();
+    assert_ne!(world.seals.all_days()[0].version, version);
+    assert_eq!(quarter(&world), 2);
+    assert_eq!(world.manifest().last_arrival, Hour(HOUR.0 + 26));
+}
+
+#[test]
+fn what_comes_after_closing_is_owed_once_and_readers_see_what_was_billed() {
+    let world = World::new(10_000);
+    world.deliver(HOUR, &[click(1, 5, 1)]);
+    world.hourly();
+    world.daily();
+    let later = HOUR.end_ms() + ReconcileConfig::default().close_after_ms + 3 * HOUR_MS;
+    world.time.run_until(later);
+    world.daily();
+    assert_eq!(world.manifest().state, HourState::Closed);
+    let arrival = Hour::of(later);
+    world.deliver(arrival, &[click(2, 6, 1)]);
+    world.time.run_until(later + HOUR_MS);
+    world.daily();
+    world.time.run_until(later + 2 * HOUR_MS);
+    world.deliver(arrival, &[click(3, 6, 1)]);
+    world.daily();
+    world.daily();
+    assert_eq!(world.seen(Entity::Total), (1, 1));
+    let corrections = world
+        .time
+        .block_on(world.seals.corrections(HOUR, None, 100))
+        .unwrap();
+    let owed: Vec<_> = corrections
+        .iter()
+        .filter(|it| it.adjustment && it.entity == Entity::Total)
+        .map(|it| (it.before.gross(), it.after.gross()))
+        .collect();
+    assert_eq!(owed, [(0, 1), (1, 2)]);
+}
