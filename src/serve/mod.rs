@@ -29,7 +29,7 @@ use clickledger_core::service::impressions::ImpressionsService;
 use clickledger_core::service::key_ring::KeyRing;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::maintenance::{Maintenance, MaintenanceConfig, MaintenancePorts};
-use clickledger_core::service::metrics::{MetricsConfig, MetricsService};
+use clickledger_core::service::metrics::{CountStores, MetricsConfig, MetricsService};
 use clickledger_core::service::placements::PlacementsService;
 use clickledger_core::service::pump::LakeDelivery;
 use clickledger_core::service::settle::{Settle, SettlePorts};
@@ -173,7 +173,7 @@ fn services(store: &Embedded, keys: &Arc<KeyRing>, ready: Arc<Ready>) -> Service
         placements: Arc::new(placements),
         impressions: Arc::new(impressions),
         keys: Arc::new(KeysService::new(Arc::new(store.keys()), clock.clone(), entropy)),
-        metrics: MetricsService::new(Arc::new(store.buckets()), clock.clone(), MetricsConfig::default()),
+        metrics: MetricsService::new(CountStores::unsealed(Arc::new(store.buckets())), clock.clone(), MetricsConfig::default()),
         clock,
         ready,
     }

@@ -42,7 +42,8 @@ async fn the_answer_has_the_documented_shape() {
             "totals": { "gross_clicks": 4, "clicks": 2, "invalid_clicks": 2, "invalid_click_rate": 0.5,
                         "invalid_by_verdict": invalid,
                         "peak_minute": { "start": "2026-01-02T01:00:00+01:00", "clicks": 2 } },
-            "meta": { "final_until": null, "as_of": "2026-01-02T00:00:30Z", "state": "live", "next_cursor": null },
+            "meta": { "final_until": null, "as_of": "2026-01-02T00:00:30Z", "state": "live",
+                      "states": ["open"], "next_cursor": null },
         })
     );
     let grouped = world

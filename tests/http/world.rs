@@ -22,7 +22,7 @@ use clickledger_core::service::click::{ClickConfig, ClickPorts, ClickService};
 use clickledger_core::service::impressions::ImpressionsService;
 use clickledger_core::service::key_ring::KeyRing;
 use clickledger_core::service::keys::KeysService;
-use clickledger_core::service::metrics::{MetricsConfig, MetricsService};
+use clickledger_core::service::metrics::{CountStores, MetricsConfig, MetricsService};
 use clickledger_core::service::placements::PlacementsService;
 use clickledger_core::service::pump::Pump;
 use clickledger_embedded::{Catalog, CommitGate, Embedded, OpenOptions, SystemEntropy};
@@ -193,7 +193,7 @@ impl World {
                 ClaimLife::default().token_ms,
             )),
             keys: Arc::clone(&keys),
-            metrics: MetricsService::new(Arc::new(store.buckets()), clock.clone(), MetricsConfig::default()),
+            metrics: MetricsService::new(CountStores::unsealed(Arc::new(store.buckets())), clock.clone(), MetricsConfig::default()),
             clock: clock.clone(),
             ready: Arc::new(AlwaysReady),
         };

@@ -81,19 +81,20 @@ pub(crate) struct MetricsRowDocument {
     /// Without `group_by`: valid and invalid clicks.
     #[schema(nullable = false)]
     gross_clicks: Option<u64>,
-    /// Valid clicks; by verdict: clicks of that verdict.
-    clicks: u64,
+    /// Valid clicks; by verdict: clicks of that verdict. Null where some of them are known no more: then there is no other count.
+    #[schema(required = true)]
+    clicks: Option<u64>,
     /// Without `group_by`.
     #[schema(nullable = false)]
     invalid_clicks: Option<u64>,
     /// Without `group_by`; verdicts that did not occur are absent.
     #[schema(nullable = false)]
     invalid_by_verdict: Option<BTreeMap<String, u64>>,
-    /// Whether the count can change no more.
+    /// Whether every minute of it is proved against the lake.
     r#final: bool,
 }
 
-/// Sums over the whole range, whatever the page and the window.
+/// Sums over the whole range, as far as it is known, whatever the page and the window.
 #[derive(ToSchema)]
 pub(crate) struct MetricsTotalsDocument {
     gross_clicks: u64,
@@ -116,13 +117,16 @@ pub(crate) struct PeakMinuteDocument {
 /// How the answer is to be read.
 #[derive(ToSchema)]
 pub(crate) struct MetricsMetaDocument {
-    /// Until when counts are final.
+    /// Until when counts are final, from the beginning of the range on; null where its beginning is not.
     #[schema(required = true, format = DateTime)]
     final_until: Option<String>,
     #[schema(format = DateTime)]
     as_of: String,
-    /// `live`, or another word of the metrics service.
+    /// `final`, `live`, `mixed` (some is final), or `incomplete`: some was never proved and is kept no longer.
     state: String,
+    /// The states of the range's hours, each once: `open`, `dirty` (clicks came late), `sealed` (proved), `disputed` (the proof
+    /// failed), `closed` (proved and settled), `incomplete`.
+    states: Vec<String>,
     /// The next page's `cursor`; null on the last one.
     #[schema(required = true)]
     next_cursor: Option<String>,

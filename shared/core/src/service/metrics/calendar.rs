@@ -97,6 +97,16 @@ impl Calendar {
         self.cuts[0]
     }
 
+    /// Behind the last minute of the range.
+    pub(super) fn last_minute(&self) -> i64 {
+        self.end_of(self.segments() - 1)
+    }
+
+    /// Where segments begin and end, in order.
+    pub(super) fn boundaries(&self) -> impl Iterator<Item = i64> {
+        self.cuts.iter().copied()
+    }
+
     /// When a segment ends.
     pub(super) fn end_of(&self, segment: usize) -> i64 {
         self.cuts[segment + 1]
@@ -111,6 +121,12 @@ impl Calendar {
             row + usize::from(self.clipped)
         };
         first..self.segment_of(row) + 1
+    }
+
+    /// The minutes that add up to this row: its own, and those of its window.
+    pub(super) fn minutes_of(&self, row: usize) -> Range<i64> {
+        let window = self.window_of(row);
+        self.cuts[window.start]..self.cuts[window.end]
     }
 
     /// When a row begins, Unix minutes.

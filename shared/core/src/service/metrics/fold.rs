@@ -1,4 +1,4 @@
-//! The fold: stored minutes to the sums that a page needs, in one pass, in the order of time.
+//! The fold: stored minutes and quarter-hours to the sums that a page needs, in one pass, in the order of time.
 //!
 //! Invariant: totals hold every minute of the range, whichever page is asked for; rows are kept only for the page, so what
 //! a query holds in memory is bounded by the page and its window, not by the range.
@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use super::calendar::Calendar;
 use super::query::Plan;
+use super::source::Counted;
 use super::words::GroupBy;
-use crate::domain::bucket::Bucket;
-use crate::domain::counter::Counted;
+use crate::domain::counter::{self, Counters};
 use crate::domain::verdict::Verdict;
 use crate::ports::MinuteTotals;
 
@@ -47,12 +47,12 @@ impl Counts {
         Self(counts)
     }
 
-    fn of_cells(bucket: &Bucket) -> Self {
+    fn of_cells(counters: &Counters) -> Self {
         let mut counts = Self::default();
-        for (key, count) in bucket.counters.iter() {
+        for (key, count) in counters.iter() {
             match key.counted() {
-                Counted::Cell(..) => counts.0[0] += count,
-                Counted::Invalid(verdict) => counts.0[verdict as usize] += count,
+                counter::Counted::Cell(..) => counts.0[0] += count,
+                counter::Counted::Invalid(verdict) => counts.0[verdict as usize] += count,
             }
         }
         counts
@@ -139,11 +139,11 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Takes minutes without cells: for rows without a breakdown, and by verdict.
-    pub(super) fn totals(&mut self, minutes: &[MinuteTotals]) {
-        for minute in minutes {
-            let counts = Counts::of_totals(minute);
-            if self.count(minute.minute.0, &counts) && matches!(self.kept, Kept::Grouped(_)) {
+    /// Takes counts without cells: for rows without a breakdown, and by verdict.
+    pub(super) fn totals(&mut self, counted: &[Counted<MinuteTotals>]) {
+        for Counted { minute, counts, peak } in counted {
+            let counts = Counts::of_totals(counts);
+            if self.count(*minute, &counts, *peak) && matches!(self.kept, Kept::Grouped(_)) {
                 for (verdict, count) in counts.0.iter().enumerate() {
                     self.open.add(verdict as u16, *count);
                 }
@@ -151,11 +151,15 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Takes minutes with their cells: for breakdowns of valid clicks.
-    pub(super) fn cells(&mut self, buckets: &[Bucket], group_of: impl Fn(Counted) -> Option<u16>) {
-        for bucket in buckets {
-            if self.count(bucket.minute.0, &Counts::of_cells(bucket)) {
-                for (key, count) in bucket.counters.iter() {
+    /// Takes counts with their cells: for breakdowns of valid clicks.
+    pub(super) fn cells(
+        &mut self,
+        counted: &[Counted<Counters>],
+        group_of: impl Fn(counter::Counted) -> Option<u16>,
+    ) {
+        for Counted { minute, counts, peak } in counted {
+            if self.count(*minute, &Counts::of_cells(counts), *peak) {
+                for (key, count) in counts.iter() {
                     if let Some(group) = group_of(key.counted()) {
                         self.open.add(group, count);
                     }
@@ -164,11 +168,10 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Counts a minute in totals and plain rows, and says whether its groups are wanted.
-    fn count(&mut self, minute: i64, counts: &Counts) -> bool {
-        if !(self.calendar.first_minute()..self.calendar.end_of(self.calendar.segments() - 1))
-            .contains(&minute)
-        {
+    /// Counts a minute, or a quarter-hour that no boundary cuts, in totals and plain rows, and says whether its groups are
+    /// wanted.
+    fn count(&mut self, minute: i64, counts: &Counts, peak: (i64, u64)) -> bool {
+        if !(self.calendar.first_minute()..self.calendar.last_minute()).contains(&minute) {
             return false;
         }
         while self.calendar.end_of(self.segment) <= minute {
@@ -177,9 +180,8 @@ impl<'a> Fold<'a> {
         }
         if minute >= self.from {
             self.totals.add(counts);
-            let valid = counts.valid();
-            if valid > self.peak.map_or(0, |(_, most)| most) {
-                self.peak = Some((minute, valid));
+            if peak.1 > self.peak.map_or(0, |(_, most)| most) {
+                self.peak = Some(peak);
             }
         }
         let wanted = self.wanted.contains(&self.segment);
@@ -259,10 +261,14 @@ mod tests {
 
     #[test]
     fn only_what_a_page_needs_is_kept_and_all_of_the_range_is_totalled() {
-        let minute = |minute| MinuteTotals {
-            minute: Minute(minute),
-            valid: 2,
-            invalid: [0, 0, 0, 0, 0, 0, 1, 0, 0],
+        let minute = |minute| Counted {
+            minute,
+            counts: MinuteTotals {
+                minute: Minute(minute),
+                valid: 2,
+                invalid: [0, 0, 0, 0, 0, 0, 1, 0, 0],
+            },
+            peak: (minute, 2),
         };
         let minutes: Vec<_> = (FROM..FROM + 1440).map(minute).collect();
         for (group_by, entries) in [(GroupBy::None, 10), (GroupBy::Verdict, 12)] {

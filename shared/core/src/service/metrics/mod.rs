@@ -1,8 +1,8 @@
 //! Queries over buckets: an entity's clicks by the minute, hour or day.
 //!
-//! One pass: the rows' boundaries are laid out once (`calendar`), the stored minutes are folded into them in the order
-//! of time (`fold`), a page is cut out of that (`page`). Minutes are read in stretches, so a long range needs no more
-//! memory than a short one.
+//! One pass: the rows' boundaries are laid out once (`calendar`), then where their counts are stored (`source`); what is read
+//! there is folded into them in the order of time (`fold`), a page is cut out of that (`page`). Counts are read in stretches,
+//! so a long range needs no more memory than a short one.
 //!
 //! What the answers mean:
 //! - Rows cover the range and nothing else: the first begins at `from`, even in the middle of an hour, the last ends at
@@ -11,8 +11,9 @@
 //! - With a window a row is the sum of its own period and those before it, also before `from` (see [`Window`]). Totals
 //!   are of the range alone.
 //! - Without a breakdown every period has a row; with one, only groups that occur have.
+//! - What is sealed is final, and what was never proved and is kept no longer is unknown, not zero (`standing`).
 //!
-//! Invariant: the answer depends on the stored buckets and the query alone; pages of one query fit together.
+//! Invariant: the answer depends on the stored counts and the query alone; pages of one query fit together.
 
 mod calendar;
 mod cursor;
@@ -20,12 +21,14 @@ mod fold;
 mod local_time;
 mod page;
 mod query;
+mod source;
+mod standing;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unsealed;
 mod words;
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
@@ -36,21 +39,22 @@ pub use page::{
     QueryEcho,
 };
 pub use query::{InvalidParameter, MetricsQuery, QueryError};
+pub use source::CountStores;
+pub use standing::CountState;
 pub use table::{Cell, columns, write_csv};
 pub use words::{BadWindow, Granularity, GroupBy, UnknownGranularity, UnsupportedBreakdown, Window};
 
-use crate::domain::time::Minute;
-use crate::ports::{BucketStore, Clock};
+use crate::ports::{Clock, PortError};
 use calendar::Calendar;
 use fold::Fold;
 use query::Plan;
+use source::Layout;
 
-/// Minutes of one read without cells: a month, so that the longest query by the minute is one read.
-const TOTALS_STRETCH: i64 = 32 * 1440;
-/// Minutes of one read with cells, of which a busy minute has hundreds.
-const CELLS_STRETCH: i64 = 7 * 1440;
-/// Reads with cells under way at the same time: the next stretch is read while this one is folded.
+/// Reads under way at the same time: the next piece is read while this one is folded.
 const READS_AT_ONCE: usize = 2;
+/// How often a query is read before it is given up because hours of it are sealed anew again and again, which each is once an
+/// hour at most.
+const TRIES: usize = 4;
 
 /// The limits of queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,16 +67,20 @@ pub struct MetricsConfig {
     pub max_days_by_hour: u32,
     /// Longest range by the day, days.
     pub max_days_by_day: u32,
+    /// How long partials are kept after their minute, milliseconds, where they expire by themselves: an hour that is not sealed
+    /// by then is answered as incomplete. `None` where partials stay until their hour is sealed.
+    pub partials_life_ms: Option<i64>,
 }
 
 impl Default for MetricsConfig {
-    /// 10,000 rows; 31 days, 366 days, 10 years.
+    /// 10,000 rows; 31 days, 366 days, 10 years; partials stay.
     fn default() -> Self {
         Self {
             max_page_rows: 10_000,
             max_days_by_minute: 31,
             max_days_by_hour: 366,
             max_days_by_day: 3653,
+            partials_life_ms: None,
         }
     }
 }
@@ -91,16 +99,16 @@ impl MetricsConfig {
 /// Answers queries.
 #[derive(Clone)]
 pub struct MetricsService {
-    buckets: Arc<dyn BucketStore>,
+    stores: CountStores,
     clock: Arc<dyn Clock>,
     config: MetricsConfig,
 }
 
 impl MetricsService {
-    /// A service over these buckets.
-    pub fn new(buckets: Arc<dyn BucketStore>, clock: Arc<dyn Clock>, config: MetricsConfig) -> Self {
+    /// A service over these stores.
+    pub fn new(stores: CountStores, clock: Arc<dyn Clock>, config: MetricsConfig) -> Self {
         Self {
-            buckets,
+            stores,
             clock,
             config,
         }
@@ -115,34 +123,76 @@ impl MetricsService {
         let calendar = Calendar::new(&plan, query.granularity);
         let first_row = first_row(query, &plan, &calendar)?;
         let as_of_ms = self.clock.now_ms();
-        let mut fold = Fold::new(&plan, query.group_by, &calendar, first_row);
-
-        let (entity, group_by) = (query.entity, query.group_by);
-        if group_by.needs_cells() {
-            let reads = stretches(calendar.first_minute()..plan.to, CELLS_STRETCH)
-                .map(|minutes| self.buckets.read(entity, minutes.start, minutes.end));
-            let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);
-            while let Some(buckets) = reads.next().await {
-                fold.cells(&buckets?, |counted| page::group_of(group_by, counted));
-            }
-        } else {
-            for minutes in stretches(calendar.first_minute()..plan.to, TOTALS_STRETCH) {
-                fold.totals(
-                    &self
-                        .buckets
-                        .read_totals(entity, minutes.start, minutes.end)
-                        .await?,
-                );
+        let mut layout = self.layout(query, &calendar, as_of_ms).await?;
+        for _ in 0..TRIES {
+            let (fold, missing) = self.fold(query, &plan, &calendar, first_row, &layout).await?;
+            // In a sealed hour no item means no click, unless a later version took the item's place while we read.
+            let later = match missing {
+                true => Some(self.layout(query, &calendar, as_of_ms).await?),
+                false => None,
+            };
+            match later {
+                Some(later) if !layout.is_still(&later) => layout = later,
+                _ => {
+                    let standings = &layout.standings;
+                    return Ok(page::assemble(
+                        query, plan, &calendar, &fold, standings, first_row, as_of_ms,
+                    ));
+                }
             }
         }
-        Ok(page::assemble(
-            query,
-            plan,
-            &calendar,
-            &fold.finish(),
-            first_row,
-            as_of_ms,
-        ))
+        Err(PortError::unavailable("hours of the range are being sealed anew").into())
+    }
+
+    async fn layout(
+        &self,
+        query: &MetricsQuery,
+        calendar: &Calendar,
+        now_ms: i64,
+    ) -> Result<Layout, PortError> {
+        let lost_before_ms = self.config.partials_life_ms.map(|life_ms| now_ms - life_ms);
+        Layout::read(
+            &self.stores,
+            calendar,
+            query.group_by.needs_cells(),
+            lost_before_ms,
+        )
+        .await
+    }
+
+    /// Reads and folds every piece, and says whether a sealed one of them had no item.
+    async fn fold<'a>(
+        &self,
+        query: &MetricsQuery,
+        plan: &Plan,
+        calendar: &'a Calendar,
+        first_row: usize,
+        layout: &Layout,
+    ) -> Result<(Fold<'a>, bool), PortError> {
+        let (entity, group_by, stores) = (query.entity, query.group_by, &self.stores);
+        let mut fold = Fold::new(plan, group_by, calendar, first_row);
+        let mut missing = false;
+        let pieces = stream::iter(&layout.pieces);
+        if group_by.needs_cells() {
+            let mut reads = pieces
+                .map(|piece| stores.cells(entity, piece))
+                .buffered(READS_AT_ONCE);
+            while let Some(found) = reads.next().await {
+                let found = found?;
+                missing |= found.missing;
+                fold.cells(&found.counted, |counted| page::group_of(group_by, counted));
+            }
+        } else {
+            let mut reads = pieces
+                .map(|piece| stores.totals(entity, piece))
+                .buffered(READS_AT_ONCE);
+            while let Some(found) = reads.next().await {
+                let found = found?;
+                missing |= found.missing;
+                fold.totals(&found.counted);
+            }
+        }
+        Ok((fold.finish(), missing))
     }
 }
 
@@ -158,12 +208,4 @@ fn first_row(query: &MetricsQuery, plan: &Plan, calendar: &Calendar) -> Result<u
     } else {
         row
     })
-}
-
-/// A range of Unix minutes cut into stretches of at most `length`, in order.
-fn stretches(range: Range<i64>, length: i64) -> impl Iterator<Item = Range<Minute>> + Send {
-    let end = range.end;
-    range
-        .step_by(length as usize)
-        .map(move |from| Minute(from)..Minute(end.min(from + length)))
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -14,11 +15,13 @@ use super::cursor::{self, Position};
 use super::fold::{Counts, Fold, GroupCount, Kept};
 use super::local_time::LocalTime;
 use super::query::{MetricsQuery, Plan};
+use super::standing::{CountState, Standings};
 use super::words::{Granularity, GroupBy, Window};
 use crate::domain::counter::Counted;
 use crate::domain::country::Country;
 use crate::domain::device::Device;
 use crate::domain::entity::Entity;
+use crate::domain::time::Minute;
 use crate::domain::verdict::Verdict;
 
 /// One page of an answer; the shape of the API's JSON.
@@ -73,19 +76,20 @@ pub struct MetricsRow {
     /// All clicks; only without a breakdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gross_clicks: Option<u64>,
-    /// Valid clicks; by verdict: clicks of that verdict.
-    pub clicks: u64,
+    /// Valid clicks; by verdict: clicks of that verdict. `null` where some of them are known no more
+    /// ([`CountState::Incomplete`]): then the row has no other count either.
+    pub clicks: Option<u64>,
     /// Clicks that are not valid; only without a breakdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invalid_clicks: Option<u64>,
     /// The same by verdict; only without a breakdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invalid_by_verdict: Option<InvalidByVerdict>,
-    /// Whether the row is proved and will not change. Live counts are not.
+    /// Whether every minute of the row, and of its window, is proved ([`CountState::is_final`]). Live counts are not.
     pub r#final: bool,
 }
 
-/// Sums over the range.
+/// Sums over the range, of what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MetricsTotals {
     /// All clicks.
@@ -114,22 +118,44 @@ pub struct PeakMinute {
 /// How an answer is to be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricsMeta {
-    /// Until when the range is proved; `null` where nothing of it is.
+    /// Until when all of the range is proved, from its beginning on; `null` where its beginning is not.
     pub final_until: Option<LocalTime>,
     /// When the counts were read.
     pub as_of: LocalTime,
     /// What the counts come from.
     pub state: MetricsState,
+    /// The states of the range's hours, each once.
+    pub states: Vec<CountState>,
     /// Asks for the next page; `null` on the last.
     pub next_cursor: Option<String>,
 }
 
-/// What an answer's counts come from.
+/// What an answer's counts are worth as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MetricsState {
-    /// From live counting, at least in part: they may still grow.
+    /// All of the range is proved.
+    Final,
+    /// Nothing of it is: the counts may still grow.
     Live,
+    /// Some of it is.
+    Mixed,
+    /// Of some of it the counts are known no more; totals are without them.
+    Incomplete,
+}
+
+impl MetricsState {
+    fn of(states: &[CountState]) -> Self {
+        if states.contains(&CountState::Incomplete) {
+            Self::Incomplete
+        } else if states.iter().all(|state| state.is_final()) {
+            Self::Final
+        } else if states.iter().any(|state| state.is_final()) {
+            Self::Mixed
+        } else {
+            Self::Live
+        }
+    }
 }
 
 /// Clicks by invalid verdict, in the order of [`Verdict::ALL`] (the first place, `valid`, is 0). In JSON an object that
@@ -205,7 +231,7 @@ impl MetricsRow {
             country: None,
             verdict: None,
             gross_clicks: Some(valid + invalid),
-            clicks: valid,
+            clicks: Some(valid),
             invalid_clicks: Some(invalid),
             invalid_by_verdict: Some(InvalidByVerdict::of(counts)),
             r#final: false,
@@ -228,10 +254,28 @@ impl MetricsRow {
             country,
             verdict,
             gross_clicks: None,
-            clicks,
+            clicks: Some(clicks),
             invalid_clicks: None,
             invalid_by_verdict: None,
             r#final: false,
+        }
+    }
+
+    /// The row with what is known of its minutes.
+    fn standing(self, standings: &Standings, minutes: &Range<i64>) -> Self {
+        let row = Self {
+            r#final: standings.are_final(minutes),
+            ..self
+        };
+        if row.r#final || !standings.are_incomplete(minutes) {
+            return row;
+        }
+        Self {
+            gross_clicks: None,
+            clicks: None,
+            invalid_clicks: None,
+            invalid_by_verdict: None,
+            ..row
         }
     }
 }
@@ -242,20 +286,39 @@ pub(super) fn assemble(
     plan: Plan,
     calendar: &Calendar,
     fold: &Fold<'_>,
+    standings: &Standings,
     first_row: usize,
     as_of_ms: i64,
 ) -> MetricsPage {
-    let (rows, last) = match &fold.kept {
+    let (mut rows, last) = match &fold.kept {
         Kept::Plain(kept) => plain_rows(&plan, calendar, kept, fold.wanted.start, first_row),
         Kept::Grouped(kept) => grouped_rows(query.group_by, &plan, calendar, kept, first_row),
     };
+    let mut known: Option<(i64, Range<i64>)> = None;
+    for row in &mut rows {
+        let start = Minute::of(row.start.unix_ms).0;
+        // Groups of one period follow each other.
+        let minutes = match known.take() {
+            Some((same, minutes)) if same == start => minutes,
+            _ => calendar
+                .row_at(start)
+                .map_or(start..start + 1, |row| calendar.minutes_of(row)),
+        };
+        *row = row.standing(standings, &minutes);
+        known = Some((start, minutes));
+    }
+    let range = plan.from..plan.to;
+    let states = standings.states(&range);
     MetricsPage {
         rows,
         totals: totals(calendar, fold),
         meta: MetricsMeta {
-            final_until: None,
+            final_until: standings
+                .final_until(&range)
+                .map(|until| LocalTime::utc(Minute(until).start_ms())),
             as_of: LocalTime::utc(as_of_ms),
-            state: MetricsState::Live,
+            state: MetricsState::of(&states),
+            states,
             next_cursor: last.map(|last| cursor::encode(plan.fingerprint, last)),
         },
         query: QueryEcho {

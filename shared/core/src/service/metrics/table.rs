@@ -38,6 +38,8 @@ pub enum Cell {
     Count(u64),
     /// Yes or no: `true` or `false`.
     Flag(bool),
+    /// A count that is known no more; written as nothing.
+    Unknown,
 }
 
 impl fmt::Display for Cell {
@@ -47,6 +49,7 @@ impl fmt::Display for Cell {
             Self::Word(word) => f.write_str(word),
             Self::Count(count) => count.fmt(f),
             Self::Flag(flag) => flag.fmt(f),
+            Self::Unknown => Ok(()),
         }
     }
 }
@@ -66,22 +69,26 @@ pub fn columns(group_by: GroupBy) -> Vec<&'static str> {
 
 impl MetricsRow {
     /// The row's cells, one for each of [`columns`].
-    pub fn cells(&self) -> impl Iterator<Item = Cell> + '_ {
+    pub fn cells(&self, group_by: GroupBy) -> impl Iterator<Item = Cell> + '_ {
         let words = [
             self.device.map(|device| device.as_str()),
             self.country.as_ref().map(|country| country.as_str()),
             self.verdict.map(|verdict| verdict.as_str()),
         ];
-        let invalid = self
-            .invalid_by_verdict
-            .iter()
-            .flat_map(|by| by.0[1..Verdict::ALL.len()].iter().copied());
+        let plain = group_by == GroupBy::None;
+        let count = |count: Option<u64>| count.map_or(Cell::Unknown, Cell::Count);
+        let invalid = move |verdict: Verdict| count(self.invalid_by_verdict.map(|by| by.0[verdict as usize]));
         std::iter::once(Cell::Time(self.start))
             .chain(words.into_iter().flatten().map(Cell::Word))
-            .chain(self.gross_clicks.map(Cell::Count))
-            .chain([Cell::Count(self.clicks)])
-            .chain(self.invalid_clicks.map(Cell::Count))
-            .chain(invalid.map(Cell::Count))
+            .chain(plain.then(|| count(self.gross_clicks)))
+            .chain([count(self.clicks)])
+            .chain(plain.then(|| count(self.invalid_clicks)))
+            .chain(
+                Verdict::ALL
+                    .into_iter()
+                    .skip(if plain { 1 } else { Verdict::ALL.len() })
+                    .map(invalid),
+            )
             .chain([Cell::Flag(self.r#final)])
     }
 }
@@ -94,7 +101,7 @@ impl MetricsPage {
 
     /// The page's rows as cells.
     pub fn table(&self) -> impl Iterator<Item = impl Iterator<Item = Cell> + '_> + '_ {
-        self.rows.iter().map(MetricsRow::cells)
+        self.rows.iter().map(|row| row.cells(self.query.group_by))
     }
 }
 

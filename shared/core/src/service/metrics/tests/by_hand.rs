@@ -50,7 +50,13 @@ fn brute_group(group_by: GroupBy, click: &Click) -> Option<Group> {
     }
 }
 
-fn brute_rows(query: &MetricsQuery, window: Option<usize>, clicks: &[Click]) -> Vec<MetricsRow> {
+/// The rows; `proved` says whether all of some minutes are.
+pub(super) fn brute_rows(
+    query: &MetricsQuery,
+    window: Option<usize>,
+    clicks: &[Click],
+    proved: &dyn Fn(std::ops::Range<i64>) -> bool,
+) -> Vec<MetricsRow> {
     let zone = TimeZone::get(&query.time_zone).unwrap();
     let (from, to) = (query.from_ms / 60_000, query.to_ms / 60_000);
     let unit = match query.granularity {
@@ -83,10 +89,10 @@ fn brute_rows(query: &MetricsQuery, window: Option<usize>, clicks: &[Click]) -> 
             country,
             verdict,
             gross_clicks: None,
-            clicks,
+            clicks: Some(clicks),
             invalid_clicks: None,
             invalid_by_verdict: None,
-            r#final: false,
+            r#final: proved(since..*end),
         };
         if query.group_by == GroupBy::None {
             let mut invalid = [0; 9];
@@ -116,7 +122,7 @@ fn brute_rows(query: &MetricsQuery, window: Option<usize>, clicks: &[Click]) -> 
     rows
 }
 
-fn brute_totals(query: &MetricsQuery, clicks: &[Click]) -> (u64, [u64; 9], Option<(i64, u64)>) {
+pub(super) fn brute_totals(query: &MetricsQuery, clicks: &[Click]) -> (u64, [u64; 9], Option<(i64, u64)>) {
     let range = query.from_ms / 60_000..query.to_ms / 60_000;
     let mut invalid = [0; 9];
     let mut by_minute: BTreeMap<i64, u64> = BTreeMap::new();
@@ -170,14 +176,14 @@ fn changes(zone: &str) -> Vec<i64> {
 }
 
 #[derive(Debug, Clone)]
-struct Case {
-    query: MetricsQuery,
-    window: Option<usize>,
-    clicks: Vec<Click>,
-    limits: Vec<usize>,
+pub(super) struct Case {
+    pub(super) query: MetricsQuery,
+    pub(super) window: Option<usize>,
+    pub(super) clicks: Vec<Click>,
+    pub(super) limits: Vec<usize>,
 }
 
-fn case() -> impl Strategy<Value = Case> {
+pub(super) fn case() -> impl Strategy<Value = Case> {
     let granularity = prop_oneof![
         Just(Granularity::Minute),
         Just(Granularity::Hour),
@@ -258,7 +264,7 @@ proptest! {
         let Case { query, window, clicks, limits } = case;
         let service = service(&clicks);
         let page = run(&service, &query).unwrap();
-        let expected = brute_rows(&query, window, &clicks);
+        let expected = brute_rows(&query, window, &clicks, &|_| false);
         prop_assert_eq!(&page.rows, &expected);
 
         let (valid, invalid, peak) = brute_totals(&query, &clicks);

@@ -1,6 +1,8 @@
-//! The service over a store in memory: what its answers are, case by case. [`by_hand`] compares it with counting by hand.
+//! The service over a store in memory: what its answers are, case by case. [`by_hand`] compares it with counting by
+//! hand, [`sealed`] also where days and hours are sealed.
 
 mod by_hand;
+mod sealed;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,8 +19,9 @@ use crate::domain::country::Country;
 use crate::domain::device::Device;
 use crate::domain::entity::Entity;
 use crate::domain::ids::{AdId, AdvertiserId};
+use crate::domain::time::Minute;
 use crate::domain::verdict::Verdict;
-use crate::ports::{MinuteTotals, PortError, PortResult};
+use crate::ports::{BucketStore, MinuteTotals, PortError, PortResult};
 
 const AD: Entity = Entity::Ad(AdId(731));
 const NOW_MS: i64 = 1_767_312_121_000;
@@ -107,7 +110,11 @@ fn store_of(clicks: &[Click]) -> Store {
 }
 
 fn service_over(store: Arc<Store>) -> MetricsService {
-    MetricsService::new(store, Arc::new(FixedClock), MetricsConfig::default())
+    MetricsService::new(
+        CountStores::unsealed(store),
+        Arc::new(FixedClock),
+        MetricsConfig::default(),
+    )
 }
 
 fn service(clicks: &[Click]) -> MetricsService {
@@ -148,7 +155,7 @@ fn starts(page: &MetricsPage) -> Vec<String> {
 }
 
 fn clicks_of(page: &MetricsPage) -> Vec<u64> {
-    page.rows.iter().map(|row| row.clicks).collect()
+    page.rows.iter().map(|row| row.clicks.unwrap()).collect()
 }
 
 /// Every page of a query, joined; the cursors and limits as given.
@@ -478,7 +485,8 @@ fn json_is_shaped_as_documented() {
         "totals": {"gross_clicks": 6, "clicks": 3, "invalid_clicks": 3, "invalid_click_rate": 0.5,
                    "invalid_by_verdict": {"prefetch": 1, "duplicate": 2},
                    "peak_minute": {"start": "2026-01-02T01:01:00+01:00", "clicks": 2}},
-        "meta": {"final_until": null, "as_of": "2026-01-02T00:02:01Z", "state": "live", "next_cursor": null},
+        "meta": {"final_until": null, "as_of": "2026-01-02T00:02:01Z", "state": "live",
+                 "states": ["open"], "next_cursor": null},
     });
     assert_eq!(serde_json::to_value(&page).unwrap(), expected);
 
@@ -849,7 +857,7 @@ fn a_long_range_is_read_in_stretches_without_gap_or_overlap() {
         asked.group_by = group_by;
         run(&service_over(Arc::clone(&store)), &asked).unwrap();
         let reads = std::mem::take(&mut *store.reads.lock().unwrap());
-        assert!(reads.iter().all(|(from, to)| to - from <= TOTALS_STRETCH));
+        assert!(reads.iter().all(|(from, to)| to - from <= source::TOTALS_STRETCH));
         assert!(reads.windows(2).all(|pair| pair[0].1 == pair[1].0));
         assert_eq!(reads.first().unwrap().0, asked.from_ms / 60_000);
         assert_eq!(reads.last().unwrap().1, asked.to_ms / 60_000);
