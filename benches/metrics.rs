@@ -20,7 +20,9 @@ use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::{DAY_MS, MINUTE_MS, Minute};
 use clickledger_core::domain::verdict::Verdict;
 use clickledger_core::ports::{BucketStore, Clock, MinuteTotals, PortError, PortResult};
-use clickledger_core::service::metrics::{CountStores, Granularity, GroupBy, MetricsConfig, MetricsQuery, MetricsService};
+use clickledger_core::service::metrics::{
+    CountStores, Granularity, GroupBy, MetricsConfig, MetricsQuery, MetricsService,
+};
 use clickledger_embedded::{Embedded, OpenOptions, SystemClock};
 use criterion::{BenchmarkId, Criterion};
 use hdrhistogram::Histogram;

@@ -173,7 +173,11 @@ fn services(store: &Embedded, keys: &Arc<KeyRing>, ready: Arc<Ready>) -> Service
         placements: Arc::new(placements),
         impressions: Arc::new(impressions),
         keys: Arc::new(KeysService::new(Arc::new(store.keys()), clock.clone(), entropy)),
-        metrics: MetricsService::new(CountStores::unsealed(Arc::new(store.buckets())), clock.clone(), MetricsConfig::default()),
+        metrics: MetricsService::new(
+            CountStores::unsealed(Arc::new(store.buckets())),
+            clock.clone(),
+            MetricsConfig::default(),
+        ),
         clock,
         ready,
     }

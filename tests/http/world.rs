@@ -193,7 +193,11 @@ impl World {
                 ClaimLife::default().token_ms,
             )),
             keys: Arc::clone(&keys),
-            metrics: MetricsService::new(CountStores::unsealed(Arc::new(store.buckets())), clock.clone(), MetricsConfig::default()),
+            metrics: MetricsService::new(
+                CountStores::unsealed(Arc::new(store.buckets())),
+                clock.clone(),
+                MetricsConfig::default(),
+            ),
             clock: clock.clone(),
             ready: Arc::new(AlwaysReady),
         };

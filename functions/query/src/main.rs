@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow};
 use clickledger_aws::{Aws, CatalogOptions, Patience, SystemClock, SystemEntropy};
 use clickledger_core::service::ads::AdsService;
 use clickledger_core::service::keys::KeysService;
-use clickledger_core::service::metrics::{MetricsConfig, MetricsService};
+use clickledger_core::service::metrics::{CountStores, MetricsConfig, MetricsService};
 use clickledger_core::service::placements::PlacementsService;
 use clickledger_lambda::{block_on, http, telemetry};
 use futures_util::join;
@@ -34,7 +34,11 @@ async fn run() -> Result<()> {
     let api_keys = Arc::new(aws.keys(Patience::START)?);
     let (edge, ()) = join!(clickledger_edge::config(&aws), aws.warm(&["dynamodb"]));
     let query = Query {
-        metrics: MetricsService::new(buckets, clock.clone(), MetricsConfig::default()),
+        metrics: MetricsService::new(
+            CountStores::unsealed(buckets),
+            clock.clone(),
+            MetricsConfig::default(),
+        ),
         ads: AdsService::new(catalog.clone(), clock.clone(), entropy.clone()),
         placements: PlacementsService::new(catalog.clone(), clock.clone(), entropy.clone()),
         keys: KeysService::new(api_keys, clock.clone(), entropy),

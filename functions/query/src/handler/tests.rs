@@ -10,7 +10,7 @@ use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::Minute;
 use clickledger_core::domain::verdict::Verdict;
 use clickledger_core::ports::BucketStore;
-use clickledger_core::service::metrics::MetricsConfig;
+use clickledger_core::service::metrics::{CountStores, MetricsConfig};
 use clickledger_lambda::http::{HttpEvent, answer};
 use clickledger_testkit::faulty::{FaultPlan, Faults, FaultyCatalog};
 use clickledger_testkit::memory::{MemoryBuckets, MemoryCatalog, MemoryKeys};
@@ -72,7 +72,11 @@ impl World {
         let key = PresentedKey::generate([1; 9], [2; 32]);
         time.block_on(keys.insert(&key, scope)).unwrap();
         let query = Query {
-            metrics: MetricsService::new(Arc::new(buckets), clock.clone(), MetricsConfig::default()),
+            metrics: MetricsService::new(
+                CountStores::unsealed(Arc::new(buckets)),
+                clock.clone(),
+                MetricsConfig::default(),
+            ),
             ads: AdsService::new(catalog.clone(), clock.clone(), rng.clone()),
             placements: PlacementsService::new(catalog.clone(), clock.clone(), rng),
             keys,

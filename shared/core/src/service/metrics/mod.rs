@@ -169,23 +169,21 @@ impl MetricsService {
         first_row: usize,
         layout: &Layout,
     ) -> Result<(Fold<'a>, bool), PortError> {
-        let (entity, group_by, stores) = (query.entity, query.group_by, &self.stores);
+        let (entity, group_by) = (query.entity, query.group_by);
+        let (stores, pieces) = (&self.stores, &layout.pieces);
         let mut fold = Fold::new(plan, group_by, calendar, first_row);
         let mut missing = false;
-        let pieces = stream::iter(&layout.pieces);
         if group_by.needs_cells() {
-            let mut reads = pieces
-                .map(|piece| stores.cells(entity, piece))
-                .buffered(READS_AT_ONCE);
+            let reads: Vec<_> = pieces.iter().map(|piece| stores.cells(entity, piece)).collect();
+            let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);
             while let Some(found) = reads.next().await {
                 let found = found?;
                 missing |= found.missing;
                 fold.cells(&found.counted, |counted| page::group_of(group_by, counted));
             }
         } else {
-            let mut reads = pieces
-                .map(|piece| stores.totals(entity, piece))
-                .buffered(READS_AT_ONCE);
+            let reads: Vec<_> = pieces.iter().map(|piece| stores.totals(entity, piece)).collect();
+            let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);
             while let Some(found) = reads.next().await {
                 let found = found?;
                 missing |= found.missing;
