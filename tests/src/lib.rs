@@ -3,6 +3,7 @@
 //!
 //! Invariant: whatever is started here ends with the value that started it, also when a test fails.
 
+#[cfg(feature = "browser")]
 pub mod browser;
 pub mod emulator;
 pub mod function;
