@@ -11,10 +11,11 @@ use std::process::Command;
 
 const MAX_LINES: usize = 400;
 /// Suites and benchmarks may use everything.
-const MAY_USE_ALL: [&str; 3] = [
+const MAY_USE_ALL: [&str; 4] = [
     "clickledger-tests",
     "clickledger-tests-cloud",
     "clickledger-benches",
+    "clickledger-bench-lambda",
 ];
 const VAGUE_NAMES: [&str; 6] = ["utils", "util", "common", "helpers", "helper", "manager"];
 
@@ -86,6 +87,8 @@ fn allowed_of_ours(of: &str) -> &'static [&'static str] {
         "clickledger-core" => &[],
         // What functions share knows events, not services.
         "clickledger-lambda" => &[],
+        // What ours are compared with has nothing of ours.
+        "clickledger-baseline-empty" | "clickledger-baseline-plain" => &[],
         // What the functions behind the HTTP API share.
         "clickledger-edge" => &[
             "clickledger-http",
@@ -118,7 +121,8 @@ fn against_the_arrows(dependencies: &[Dependency]) -> Vec<String> {
 
 /// What a foreign crate is for, and which of ours may name it outside their tests.
 fn out_of_place(dependencies: &[Dependency]) -> Vec<String> {
-    const AWS: [&str; 1] = ["clickledger-aws"];
+    // The plain handler (benches/baselines) is there to show what the SDK costs.
+    const AWS: [&str; 2] = ["clickledger-aws", "clickledger-baseline-plain"];
     const SQL: [&str; 1] = ["clickledger-embedded"];
     let may_name = |of: &str, on: &str| {
         let function = !matches!(
@@ -316,6 +320,7 @@ fn arrows_that_point_the_wrong_way_are_found() {
         ("clickledger-testkit", "clickledger-http", false),
         ("clickledger-click", "clickledger-query", false),
         ("clickledger-click", "clickledger-embedded", false),
+        ("clickledger-baseline-plain", "clickledger-core", false),
         ("clickledger-http", "clickledger-tests", true),
     ] {
         assert_eq!(
@@ -351,6 +356,7 @@ fn foreign_crates_out_of_their_place_are_found() {
         ("clickledger-http", "lambda_http"),
         ("clickledger", "aws-sdk-s3"),
         ("clickledger-click", "aws-sdk-kinesis"),
+        ("clickledger-baseline-empty", "aws-sdk-kinesis"),
         ("clickledger-embedded", "hyper-util"),
     ] {
         assert_eq!(
@@ -364,6 +370,7 @@ fn foreign_crates_out_of_their_place_are_found() {
         ("clickledger-click", "lambda_http"),
         ("clickledger-http", "axum"),
         ("clickledger-embedded", "rusqlite"),
+        ("clickledger-baseline-plain", "aws-sdk-kinesis"),
         ("clickledger-tests", "aws-sdk-kinesis"),
     ] {
         assert_eq!(
