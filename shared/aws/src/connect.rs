@@ -21,8 +21,9 @@ use crate::endpoint;
 use crate::http_pool::Pool;
 use crate::signed::Signed;
 
-/// How long warming waits for a service, milliseconds: one that is down must not hold up a start.
-const WARM_MS: u64 = 1_000;
+/// How long warming waits for a service, milliseconds. Within a region it takes some 20; of one that is down, the first click
+/// waits for this too, on top of its own limits, and is to be redirected within a second in all.
+const WARM_MS: u64 = 150;
 
 /// Where to find AWS, where the environment does not say it: a local emulator, in tests.
 #[derive(Debug, Clone)]

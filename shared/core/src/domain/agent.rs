@@ -1,7 +1,9 @@
 //! What a user agent tells: device class, and whether it is a known robot.
 //!
-//! The list of robots is a maintained crate's (`iscrawl`); the coarse device class follows the tokens that browsers
-//! themselves document (Mozilla's and Google's user-agent references).
+//! The list of robots is a maintained crate's (`iscrawl`; a test holds ours against it); the coarse device class follows the
+//! tokens that browsers themselves document (Mozilla's and Google's user-agent references).
+
+mod robots;
 
 use super::device::Device;
 
@@ -9,7 +11,7 @@ use super::device::Device;
 pub fn is_robot(user_agent: Option<&str>) -> bool {
     match user_agent.map(str::trim) {
         None | Some("") => true,
-        Some(agent) => iscrawl::crawler_info(agent).is_some(),
+        Some(agent) => robots::has(agent),
     }
 }
 
