@@ -5,11 +5,13 @@ import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { ConditionalCheckFailedException, DynamoDBClient, PutItemCommand } from "@aws-sdk/client-dynamodb";
 import { KinesisClient, PutRecordCommand } from "@aws-sdk/client-kinesis";
 import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
+import { NodeHttpHandler } from "@smithy/node-http-handler";
 
 const { CLICKLEDGER_CLAIMS_TABLE, CLICKLEDGER_STREAM, CLICKLEDGER_TOKEN_SECRET, BASELINE_LOCATION } = process.env;
 
 const dynamodb = new DynamoDBClient({});
-const kinesis = new KinesisClient({});
+// By default it speaks HTTP/2, which is for connections with TLS; there is none here.
+const kinesis = new KinesisClient({ requestHandler: new NodeHttpHandler() });
 const secret = await new SecretsManagerClient({}).send(
   new GetSecretValueCommand({ SecretId: CLICKLEDGER_TOKEN_SECRET }),
 );

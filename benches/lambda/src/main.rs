@@ -48,8 +48,8 @@ struct Candidate {
 #[derive(Default)]
 struct Measured {
     cpu_us: Vec<f64>,
-    /// From exec to the first `next`, and to the first answer.
-    starts_ms: Vec<(f64, f64)>,
+    /// From exec to the first `next`, and to the first answer; processor time of both.
+    starts_ms: Vec<[f64; 3]>,
     resident_mb: f64,
 }
 
@@ -225,16 +225,16 @@ fn print(candidates: &[Candidate], measured: &[Measured]) {
     // Of the two plain ones the cheaper is the measure.
     let plain = cpu[2].min(cpu[3]);
     println!(
-        "{:24} {:>10} {:>17} {:>9} {:>12} {:>14} {:>8}",
-        "", "CPU µs", "of rounds", "× plain", "to `next`", "to an answer", "RSS MB"
+        "{:24} {:>10} {:>15} {:>8} {:>12} {:>12} {:>12} {:>8}",
+        "", "CPU µs", "of rounds", "× plain", "to `next`", "to answer", "CPU of both", "RSS MB"
     );
     for ((candidate, m), cpu) in candidates.iter().zip(measured).zip(cpu) {
         let low = m.cpu_us.iter().copied().fold(f64::INFINITY, f64::min);
         let high = m.cpu_us.iter().copied().fold(0.0, f64::max);
-        let to_next = median(m.starts_ms.iter().map(|(next, _)| *next).collect());
-        let to_answer = median(m.starts_ms.iter().map(|(_, answer)| *answer).collect());
+        let [to_next, to_answer, of_start] =
+            [0, 1, 2].map(|which| median(m.starts_ms.iter().map(|start| start[which]).collect()));
         println!(
-            "{:24} {cpu:10.1} {:>17} {:9.2} {to_next:9.1} ms {to_answer:11.1} ms {:8.1}",
+            "{:24} {cpu:10.1} {:>15} {:8.2} {to_next:9.1} ms {to_answer:9.1} ms {of_start:9.1} ms {:8.1}",
             candidate.name,
             format!("{low:.1}–{high:.1}"),
             cpu / plain,
@@ -262,9 +262,10 @@ fn main() -> Result<()> {
             check(candidate, function.begin(events.next(), TIME).wait())?;
             let start = function.ready()?;
             let answered = start.to_answer.context("it has answered")?;
+            let used = function.processor_time()?;
             measured
                 .starts_ms
-                .push((milliseconds(start.to_next), milliseconds(answered)));
+                .push([start.to_next, answered, used].map(milliseconds));
         }
     }
     let functions: Vec<Function> = candidates
