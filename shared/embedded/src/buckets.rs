@@ -14,12 +14,12 @@ use clickledger_core::domain::time::{Hour, Minute};
 use clickledger_core::ports::{BucketStore, MinuteTotals, PortError, PortResult};
 use rusqlite::{Connection, Row};
 
-use crate::counts::{self, Totals};
 use crate::failure::Failure;
 use crate::group::Group;
 use crate::hot::stored;
 use crate::hour_row::{PLACES, Partials, TotalsOf};
 use crate::store::Store;
+use clickledger_core::domain::packed::{self, Totals};
 
 /// The embedded [`BucketStore`].
 #[derive(Clone)]
@@ -278,12 +278,14 @@ impl BucketStore for Buckets {
             Ok(())
         };
         let sums = self
-            .sum(Range { entity, from, to }, "totals", counts::fold, row)
+            .sum(Range { entity, from, to }, "totals", packed::fold, row)
             .await?;
         let counted = sums
             .into_iter()
             .filter(|(_, totals)| totals.iter().any(|count| *count > 0));
-        Ok(counted.map(of_minute).collect())
+        Ok(counted
+            .map(|(minute, totals)| MinuteTotals::of_totals(minute, totals))
+            .collect())
     }
 
     async fn forget(&self, hour: Hour, entities: &[Entity]) -> PortResult<()> {
@@ -298,17 +300,6 @@ impl BucketStore for Buckets {
             Ok(())
         });
         forget.await
-    }
-}
-
-fn of_minute((minute, totals): (Minute, Totals)) -> MinuteTotals {
-    let [valid, rest @ ..] = totals;
-    let mut invalid = [0; 9];
-    invalid[1..].copy_from_slice(&rest);
-    MinuteTotals {
-        minute,
-        valid,
-        invalid,
     }
 }
 

@@ -3,8 +3,13 @@
 //! Invariant: whatever is called `Unavailable` was rolled back; where a commit's own fsync failed nobody knows what the
 //! disk will say after a crash, and that is `Ambiguous`.
 
+use std::path::Path;
+
+use clickledger_core::domain::packed::NotPacked;
 use clickledger_core::ports::PortError;
 use rusqlite::ffi;
+
+use crate::OpenError;
 
 /// Why one job of a group did nothing.
 #[derive(Debug)]
@@ -13,6 +18,19 @@ pub(crate) enum Failure {
     Refused(PortError),
     /// The database refused: the whole group is rolled back.
     Broken(rusqlite::Error),
+}
+
+impl Failure {
+    /// What it means for whoever opens this folder.
+    pub(crate) fn on_opening(self, dir: &Path) -> OpenError {
+        match self {
+            Self::Broken(error) => OpenError::Database(error),
+            Self::Refused(source) => OpenError::Damaged {
+                dir: dir.to_owned(),
+                source,
+            },
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Failure {
@@ -51,6 +69,18 @@ pub(crate) fn of_commit(error: rusqlite::Error) -> PortError {
 #[derive(Debug, thiserror::Error)]
 #[error("a stored {0} cannot be read: the data folder was changed by something else, or is damaged")]
 pub(crate) struct Damaged(pub(crate) &'static str);
+
+impl From<NotPacked> for Damaged {
+    fn from(_: NotPacked) -> Self {
+        Self("count")
+    }
+}
+
+impl From<NotPacked> for Failure {
+    fn from(error: NotPacked) -> Self {
+        Damaged::from(error).into()
+    }
+}
 
 impl From<Damaged> for PortError {
     fn from(damaged: Damaged) -> Self {

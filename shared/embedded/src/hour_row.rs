@@ -2,12 +2,12 @@
 //!
 //! `totals`: for each minute that has a partial, in order, its place in the hour (one byte) and its totals. `cells`: for each
 //! of them, in the same order, the watermark's distance from the one before (a zigzag varint) and its cells. So a month's
-//! totals are some hundred short rows. Module `counts` has the forms of totals and cells.
+//! totals are some hundred short rows. `clickledger_core::domain::packed` has the forms of totals and cells.
 
 use clickledger_core::domain::counter::Counters;
 
-use crate::counts::{self, Totals};
 use crate::failure::Damaged;
+use clickledger_core::domain::packed::{self, Totals};
 
 /// Minutes in an hour: places are below.
 pub(crate) const PLACES: u8 = 60;
@@ -25,7 +25,7 @@ pub(crate) struct Stored<'r> {
 impl Stored<'_> {
     /// Adds its counters.
     pub(crate) fn add(&self, counters: &mut Counters) -> Result<(), Damaged> {
-        counts::add(self.totals, self.cells, counters)
+        Ok(packed::add(self.totals, self.cells, counters)?)
     }
 }
 
@@ -62,12 +62,12 @@ impl<'r> Partials<'r> {
 
     fn take(&mut self) -> Result<Stored<'r>, Damaged> {
         let place = take_place(&mut self.totals)?;
-        let zigzag = counts::take(&mut self.cells)?;
+        let zigzag = packed::take(&mut self.cells)?;
         let distance = (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed();
         self.watermark = self.watermark.wrapping_add(distance);
         let (totals, cells) = (self.totals, self.cells);
-        counts::take_totals(&mut self.totals)?;
-        counts::skip_cells(&mut self.cells)?;
+        packed::take_totals(&mut self.totals)?;
+        packed::skip_cells(&mut self.cells)?;
         Ok(Stored {
             place,
             watermark: self.watermark,
@@ -103,7 +103,7 @@ impl Iterator for TotalsOf<'_> {
         if self.0.is_empty() {
             return None;
         }
-        let taken = take_place(&mut self.0).and_then(|place| Ok((place, counts::take_totals(&mut self.0)?)));
+        let taken = take_place(&mut self.0).and_then(|place| Ok((place, packed::take_totals(&mut self.0)?)));
         if taken.is_err() {
             self.0 = &[];
         }
@@ -130,14 +130,14 @@ impl NewRow {
     fn begin(&mut self, place: u8, watermark: i64) {
         self.totals.push(place);
         let distance = watermark.wrapping_sub(self.watermark);
-        counts::put(&mut self.cells, (distance << 1 ^ distance >> 63).cast_unsigned());
+        packed::put(&mut self.cells, (distance << 1 ^ distance >> 63).cast_unsigned());
         self.watermark = watermark;
     }
 
     /// Adds a partial.
     pub(crate) fn push(&mut self, place: u8, watermark: i64, counters: &Counters) {
         self.begin(place, watermark);
-        counts::push(counters, &mut self.totals, &mut self.cells);
+        packed::push(counters, &mut self.totals, &mut self.cells);
     }
 
     /// Adds one as it was stored.
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!((&copy.totals, &copy.cells), (&row.totals, &row.cells));
         for (of, (place, _)) in TotalsOf(&row.totals).zip(WATERMARKS) {
             let mut sums = [0; 9];
-            counts::fold(&counters(u64::from(place)), &mut sums);
+            packed::fold(&counters(u64::from(place)), &mut sums);
             assert_eq!(of.unwrap(), (place, sums));
         }
         assert_eq!(TotalsOf(&row.totals).count(), WATERMARKS.len());

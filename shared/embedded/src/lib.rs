@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `clickledger.db` | everything that changes: claims, the stream, partials, lane logs, ads, keys … |
 //! | `lake/dt=YYYY-MM-DD/hr=HH/<shard>.ndjson` | every record, under the hour of its arrival |
+//! | `recounts/` | results of recounts, while these are worked on |
 //! | `quarantine/dt=YYYY-MM-DD.ndjson` | what can never be counted |
 //! | `clickledger.lock` | nothing: whoever has the folder open holds its lock |
 //!
@@ -17,7 +18,6 @@ mod buckets;
 mod catalog;
 mod checkpoint;
 mod claims;
-mod counts;
 mod failure;
 mod gate;
 mod group;
@@ -25,6 +25,7 @@ mod hot;
 mod hour_row;
 mod keys;
 mod lake;
+mod lake_reader;
 mod lanes;
 mod lines;
 mod open;
@@ -52,6 +53,7 @@ pub use claims::Claims;
 pub use gate::CommitGate;
 pub use keys::Keys;
 pub use lake::Lake;
+pub use lake_reader::LakeFolder;
 pub use lanes::Lanes;
 pub use open::{OpenError, OpenOptions};
 pub use quarantine::QuarantineFiles;

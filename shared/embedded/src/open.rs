@@ -8,7 +8,6 @@ use std::sync::Arc;
 use clickledger_core::ports::{Clock, PortError};
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::failure::Failure;
 use crate::gate::CommitGate;
 use crate::hot::Hot;
 use crate::partials::Partials;
@@ -180,13 +179,7 @@ pub(crate) fn database(
         [],
         |row| row.get::<_, i64>(0),
     )?;
-    let partials = Partials::load(&conn, hot, Pace::default()).map_err(|failure| match failure {
-        Failure::Broken(error) => OpenError::Database(error),
-        Failure::Refused(source) => OpenError::Damaged {
-            dir: dir.to_owned(),
-            source,
-        },
-    })?;
+    let partials = Partials::load(&conn, hot, Pace::default()).map_err(|failure| failure.on_opening(dir))?;
     Ok((conn, StreamState { open, next, partials }))
 }
 

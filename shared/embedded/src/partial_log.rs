@@ -6,9 +6,9 @@
 use clickledger_core::domain::counter::{CounterKey, Counters};
 use clickledger_core::domain::time::Minute;
 
-use crate::counts::{put, take};
 use crate::failure::Damaged;
 use crate::hot::Key;
+use clickledger_core::domain::packed::{put, take};
 
 /// Adds one write.
 pub(crate) fn push(log: &mut Vec<u8>, key: &Key, last: i64, delta: &Counters) {
@@ -28,7 +28,7 @@ pub(crate) struct Writes<'a>(pub(crate) &'a [u8]);
 impl Writes<'_> {
     fn write(&mut self) -> Result<(Key, i64, Counters), Damaged> {
         let bytes = &mut self.0;
-        let mut number = || take(bytes).map(u64::cast_signed);
+        let mut number = || Ok::<_, Damaged>(take(bytes)?.cast_signed());
         let entity = (number()?, number()?);
         let key = Key::new(entity, Minute(number()?), number()?);
         let (last, count) = (number()?, number()?);

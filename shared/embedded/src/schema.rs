@@ -6,12 +6,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use clickledger_core::domain::time::Hour;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::OpenError;
 
 /// What this code reads and writes. A change of the tables raises it.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// The database's file in the data folder.
 pub(crate) const FILE: &str = "clickledger.db";
@@ -45,7 +46,6 @@ CREATE TABLE partial_log(id INTEGER PRIMARY KEY, writes BLOB NOT NULL);
 CREATE TABLE lanes(
     shard INTEGER NOT NULL, last INTEGER NOT NULL, first_arrival_ms INTEGER NOT NULL, last_arrival_ms INTEGER NOT NULL,
     ids BLOB NOT NULL, late_ids BLOB NOT NULL, PRIMARY KEY(shard, last));
-CREATE TABLE dirty_hours(hour INTEGER PRIMARY KEY);
 CREATE TABLE spill(
     id INTEGER PRIMARY KEY AUTOINCREMENT, visible_ms INTEGER NOT NULL, partition_key TEXT NOT NULL, data BLOB NOT NULL);
 
@@ -62,6 +62,38 @@ CREATE TABLE api_keys(
 -- The one with the highest `made` signs.
 CREATE TABLE token_keys(made INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT NULL, secret BLOB NOT NULL);
 CREATE TABLE hashing_key(one INTEGER PRIMARY KEY CHECK(one = 1), secret BLOB NOT NULL);
+";
+
+/// What version 3 brought: all that sealing stores.
+const SEALING: &str = "
+-- Of every hour that was marked or looked at; `body` is JSON.
+CREATE TABLE manifests(hour INTEGER PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE day_manifests(day INTEGER PRIMARY KEY, version INTEGER NOT NULL, generation INTEGER NOT NULL);
+-- A row stays for good, so that a job's fence never falls.
+CREATE TABLE leases(
+    job TEXT PRIMARY KEY, holder TEXT, fence INTEGER NOT NULL, until_ms INTEGER NOT NULL, note TEXT) WITHOUT ROWID;
+
+-- Keyed as readers want them: a range of one entity is one scan. `totals` before `cells`, so that a query without a
+-- breakdown never reads a cell. By the indexes an hour's or day's versions are listed and forgotten.
+CREATE TABLE sealed_hours(
+    kind INTEGER NOT NULL, id INTEGER NOT NULL, hour INTEGER NOT NULL, version INTEGER NOT NULL,
+    totals BLOB NOT NULL, cells BLOB NOT NULL, PRIMARY KEY(kind, id, hour, version)) WITHOUT ROWID;
+CREATE INDEX sealed_hours_by_version ON sealed_hours(hour, version, kind, id);
+CREATE TABLE sealed_days(
+    kind INTEGER NOT NULL, id INTEGER NOT NULL, day INTEGER NOT NULL, version INTEGER NOT NULL,
+    totals BLOB NOT NULL, cells BLOB NOT NULL, PRIMARY KEY(kind, id, day, version)) WITHOUT ROWID;
+CREATE INDEX sealed_days_by_version ON sealed_days(day, version, kind, id);
+
+-- `hour` is that of the click's own time.
+CREATE TABLE rulings(
+    hour INTEGER NOT NULL, click_id BLOB NOT NULL, kind INTEGER NOT NULL, other BLOB NOT NULL,
+    PRIMARY KEY(hour, click_id, kind)) WITHOUT ROWID;
+CREATE TABLE corrections(
+    hour INTEGER NOT NULL, version INTEGER NOT NULL, kind INTEGER NOT NULL, id INTEGER NOT NULL, minute INTEGER NOT NULL,
+    counts BLOB NOT NULL, cause TEXT NOT NULL, adjustment INTEGER NOT NULL, made_ms INTEGER NOT NULL,
+    PRIMARY KEY(hour, version, kind, id, minute)) WITHOUT ROWID;
+CREATE TABLE seal_reports(
+    hour INTEGER NOT NULL, at_ms INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY(hour, at_ms)) WITHOUT ROWID;
 ";
 
 /// Which connection it is: how much memory it may take (KiB of page cache) and how long it waits for others.
@@ -119,12 +151,13 @@ pub(crate) fn connect(file: &Path, role: &Role) -> rusqlite::Result<Connection> 
 /// again, and nothing else gets cheaper.
 pub(crate) const PAGE_BYTES: u32 = 4096;
 
-/// Makes the tables of a new database; of an old one, checks the version.
+/// Makes the tables of a new database; of an old one, checks the version, and brings version 2 to this one.
 pub(crate) fn prepare(conn: &mut Connection, dir: &Path) -> Result<(), OpenError> {
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let tables: i64 = tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
         tx.execute_batch(TABLES)?;
+        tx.execute_batch(SEALING)?;
         put_meta(&tx, "schema_version", VERSION.into())?;
         tx.commit()?;
         return Ok(());
@@ -141,6 +174,12 @@ pub(crate) fn prepare(conn: &mut Connection, dir: &Path) -> Result<(), OpenError
     };
     match found {
         Some(found) if found == i64::from(VERSION) => Ok(()),
+        Some(2) => {
+            bring_sealing(&tx, dir)?;
+            put_meta(&tx, "schema_version", VERSION.into())?;
+            tx.commit()?;
+            Ok(())
+        }
         Some(found) => Err(OpenError::OtherSchema {
             dir: dir.to_owned(),
             found,
@@ -148,6 +187,20 @@ pub(crate) fn prepare(conn: &mut Connection, dir: &Path) -> Result<(), OpenError
         }),
         None => Err(OpenError::NotOurs { dir: dir.to_owned() }),
     }
+}
+
+/// From version 2 to 3: sealing's tables; what was a dirty hour is a manifest with a mark.
+fn bring_sealing(conn: &Connection, dir: &Path) -> Result<(), OpenError> {
+    conn.execute_batch(SEALING)?;
+    let hours: Vec<i64> = conn
+        .prepare("SELECT hour FROM dirty_hours")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for hour in hours {
+        crate::seals::mark(conn, Hour(hour)).map_err(|failure| failure.on_opening(dir))?;
+    }
+    conn.execute_batch("DROP TABLE dirty_hours")?;
+    Ok(())
 }
 
 /// A number that the store keeps about itself.
@@ -180,6 +233,10 @@ mod tests {
             crate::trim::DELETE,
             crate::claims::EXPIRED,
             crate::claims::FORGOTTEN,
+            crate::seals::HOUR_VERSIONS,
+            crate::seals::DAY_VERSIONS,
+            crate::seals::FORGET_HOURS,
+            crate::seals::FORGET_DAYS,
         ] {
             let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
             let parameters = vec![1_i64; explain.parameter_count()];

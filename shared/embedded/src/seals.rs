@@ -1,15 +1,35 @@
-//! The hours' states: so far, which ones hold clicks that live counting left out.
+//! All that sealing stores: marks and manifests, leases, counts under versions, rulings, corrections and reports.
+//!
+//! Invariant: every condition is judged in the writer's transaction that also changes what it is about. Calls with many
+//! rows are cut into several groups, since clicks wait for the group before theirs: where a crash falls between them, the
+//! call is made again, and replaces what it left.
+
+mod leases;
+mod manifests;
+mod reports;
+mod rulings;
+mod sealed_counts;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use clickledger_core::domain::entity::Entity;
+use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, ClickId, PlacementId};
 use clickledger_core::domain::time::Hour;
-use clickledger_core::ports::{PortResult, SealStore};
-use rusqlite::Connection;
+use clickledger_core::ports::{Manifests, PortResult, SealStore};
+use rusqlite::{Connection, Row};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use crate::failure::{Damaged, Failure};
 use crate::store::Store;
 
-/// The embedded [`SealStore`].
+#[cfg(test)]
+pub(crate) use sealed_counts::{DAY_VERSIONS, FORGET_DAYS, FORGET_HOURS, HOUR_VERSIONS};
+
+/// The embedded [`SealStore`], [`Manifests`], [`Leases`](clickledger_core::ports::Leases),
+/// [`SealedCounts`](clickledger_core::ports::SealedCounts), [`Rulings`](clickledger_core::ports::Rulings) and
+/// [`SealReports`](clickledger_core::ports::SealReports).
 #[derive(Clone)]
 pub struct Seals {
     store: Arc<Store>,
@@ -21,16 +41,66 @@ impl Seals {
     }
 }
 
+/// Adds a mark to an hour's manifest.
+pub(crate) fn mark(conn: &Connection, hour: Hour) -> Result<(), Failure> {
+    let mut manifest = manifests::stored(conn, hour)?;
+    manifest.marks += 1;
+    manifests::put(conn, &manifest)
+}
+
+/// A version, fence or generation of a row.
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get(column).map(i64::cast_unsigned)
+}
+
+/// A page's size as SQL takes it.
+fn limited(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// An entity of a row.
+pub(crate) fn entity(kind: i64, id: i64) -> Option<Entity> {
+    let number = id.cast_unsigned();
+    match kind {
+        1 => Some(Entity::Ad(AdId(number))),
+        2 => Some(Entity::Campaign(CampaignId(number))),
+        3 => Some(Entity::Advertiser(AdvertiserId(number))),
+        4 => Some(Entity::Placement(PlacementId(number))),
+        5 => Some(Entity::Total),
+        _ => None,
+    }
+}
+
+fn entity_of(row: &Row<'_>, column: usize) -> Result<Entity, Failure> {
+    Ok(entity(row.get(column)?, row.get(column + 1)?).ok_or(Damaged("entity"))?)
+}
+
+fn click_id(row: &Row<'_>, column: usize) -> Result<ClickId, Failure> {
+    let bytes = row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?;
+    let bytes = bytes.try_into().map_err(|_| Damaged("click id"))?;
+    Ok(ClickId::from_bytes(bytes))
+}
+
+fn blob<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], Failure> {
+    Ok(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
+}
+
+fn to_json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|_| Damaged("report or manifest").into())
+}
+
+fn of_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Failure> {
+    let text = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
+    serde_json::from_str(text).map_err(|_| Damaged("report or manifest").into())
+}
+
 #[async_trait]
 impl SealStore for Seals {
     async fn mark_dirty(&self, hours: &[Hour]) -> PortResult<()> {
         let hours = hours.to_vec();
         let mark = self.store.queue.submit(move |group| {
-            let mut insert = group
-                .conn
-                .prepare_cached("INSERT OR IGNORE INTO dirty_hours(hour) VALUES (?1)")?;
             for hour in hours {
-                insert.execute([hour.0])?;
+                mark(group.conn, hour)?;
             }
             Ok(())
         });
@@ -38,13 +108,8 @@ impl SealStore for Seals {
     }
 
     async fn dirty(&self, from: Hour, to: Hour) -> PortResult<Vec<Hour>> {
-        let query = move |conn: &Connection| {
-            let hours = conn
-                .prepare_cached("SELECT hour FROM dirty_hours WHERE hour >= ?1 AND hour < ?2 ORDER BY hour")?
-                .query_map([from.0, to.0], |row| row.get(0).map(Hour))?
-                .collect::<Result<_, _>>()?;
-            Ok(hours)
-        };
-        self.store.readers.read(query).await
+        let manifests = self.hours(from, to).await?;
+        let dirty = manifests.iter().filter(|manifest| manifest.is_dirty());
+        Ok(dirty.map(|manifest| manifest.hour).collect())
     }
 }

@@ -13,8 +13,8 @@ use crate::queue::Queue;
 use crate::readers::Readers;
 use crate::writer::Writer;
 use crate::{
-    Buckets, Catalog, Claims, CommitGate, Keys, Lake, Lanes, QuarantineFiles, Seals, SpillTable, Stream,
-    TokenKeySafe, schema,
+    Buckets, Catalog, Claims, CommitGate, Keys, Lake, LakeFolder, Lanes, QuarantineFiles, Seals, SpillTable,
+    Stream, TokenKeySafe, schema,
 };
 
 /// An open data folder. Cloning is cheap; the folder is closed by [`Embedded::close`], or when the last handle is dropped.
@@ -24,6 +24,7 @@ pub struct Embedded {
     catalog: Catalog,
     claims: Claims,
     lake: Lake,
+    lake_reader: LakeFolder,
     quarantine: QuarantineFiles,
 }
 
@@ -70,12 +71,13 @@ impl Embedded {
             published: publish,
             restart_log: Arc::clone(&signals.restart_log),
         };
+        let folder = |source| OpenError::Folder {
+            dir: dir.clone(),
+            source,
+        };
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             let thread = Builder::new().name(name.to_owned()).spawn(work);
-            thread.map_err(|source| OpenError::Folder {
-                dir: dir.clone(),
-                source,
-            })
+            thread.map_err(folder)
         };
         let (copied, shared) = (database.clone(), signals.clone());
         let threads = [
@@ -98,12 +100,14 @@ impl Embedded {
         });
         let (catalog, claims) = (Catalog::new(Arc::clone(&store)), Claims::new(Arc::clone(&store)));
         let lake = Lake::new(dir.join("lake"));
+        let lake_reader = LakeFolder::open(dir.join("lake"), dir.join("recounts")).map_err(folder)?;
         let quarantine = QuarantineFiles::new(dir.join("quarantine"));
         Ok(Self {
             store,
             catalog,
             claims,
             lake,
+            lake_reader,
             quarantine,
         })
     }
@@ -157,7 +161,7 @@ impl Embedded {
         TokenKeySafe::new(Arc::clone(&self.store))
     }
 
-    /// `SealStore`.
+    /// `SealStore`, `Manifests`, `Leases`, `SealedCounts`, `Rulings` and `SealReports`.
     pub fn seals(&self) -> Seals {
         Seals::new(Arc::clone(&self.store))
     }
@@ -175,6 +179,11 @@ impl Embedded {
     /// `RawLake`; all handles share the open files.
     pub fn lake(&self) -> Lake {
         self.lake.clone()
+    }
+
+    /// `LakeReader`; all handles share what was listed last.
+    pub fn lake_reader(&self) -> LakeFolder {
+        self.lake_reader.clone()
     }
 }
 

@@ -19,12 +19,13 @@ use clickledger_core::domain::device::Device;
 use clickledger_core::domain::entity::{BucketKey, Entity};
 use clickledger_core::domain::ids::{ClickId, ImpressionId};
 use clickledger_core::domain::lane::LaneItem;
+use clickledger_core::domain::manifest::Manifest;
 use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::{HOUR_MS, Hour, Minute};
 use clickledger_core::domain::verdict::Verdict;
 use clickledger_core::ports::{
-    BucketStore, Claim, ClaimStore, Claimed, ClickStream, Clock, LaneLog, Outgoing, PortError, Position,
-    Quarantine, Quarantined, RawLake, SealStore, ShardReader, Spill, StreamRecord, TokenKeys,
+    BucketStore, Claim, ClaimStore, Claimed, ClickStream, Clock, LaneLog, Manifests, Outgoing, PortError,
+    Position, Quarantine, Quarantined, RawLake, SealStore, ShardReader, Spill, StreamRecord, TokenKeys,
 };
 use clickledger_embedded::{CommitGate, Embedded, OpenError, OpenOptions};
 
@@ -373,7 +374,7 @@ async fn folder_of_another_version_says_what_to_do() {
             error,
             OpenError::OtherSchema {
                 found: 99,
-                expected: 2,
+                expected: 3,
                 ..
             }
         ),
@@ -381,9 +382,88 @@ async fn folder_of_another_version_says_what_to_do() {
     );
     let text = error.to_string();
     assert!(
-        text.contains("version 99") && text.contains("version 2") && text.contains("choose another"),
+        text.contains("version 99") && text.contains("version 3") && text.contains("choose another"),
         "{text}"
     );
+}
+
+/// What version 3 added, taken away again: the other tables are version 2's.
+const BACK_TO_VERSION_2: &str = "
+    DROP TABLE manifests; DROP TABLE day_manifests; DROP TABLE leases; DROP TABLE sealed_hours; DROP TABLE sealed_days;
+    DROP TABLE rulings; DROP TABLE corrections; DROP TABLE seal_reports;
+    CREATE TABLE dirty_hours(hour INTEGER PRIMARY KEY);
+    UPDATE meta SET value = 2 WHERE key = 'schema_version';";
+
+#[tokio::test]
+async fn folder_of_version_2_is_brought_to_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 1);
+    publish(&store, vec![record("a", "one")]).await;
+    store.buckets().commit(vec![total(1, 5, 3)]).await[0]
+        .as_ref()
+        .unwrap();
+    let before = texts(&store).await;
+    store.close().await;
+    let hour = Hour::of(NOW_MS);
+    let conn = rusqlite::Connection::open(dir.path().join("clickledger.db")).unwrap();
+    conn.execute_batch(BACK_TO_VERSION_2).unwrap();
+    for dirty in [hour.0, hour.0 + 30] {
+        conn.execute("INSERT INTO dirty_hours VALUES (?1)", [dirty])
+            .unwrap();
+    }
+    drop(conn);
+    for _ in 0..2 {
+        let store = open(dir.path(), 1);
+        assert_eq!(texts(&store).await, before);
+        assert_eq!(total_clicks(&store).await, 3);
+        let dirty = store.seals().dirty(Hour(0), Hour(i64::MAX)).await.unwrap();
+        assert_eq!(dirty, [hour, Hour(hour.0 + 30)]);
+        let manifests = store.seals().hours(hour, Hour(hour.0 + 1)).await.unwrap();
+        assert_eq!(
+            manifests,
+            [Manifest {
+                marks: 1,
+                ..Manifest::open(hour)
+            }]
+        );
+        store.close().await;
+    }
+    let conn = rusqlite::Connection::open(dir.path().join("clickledger.db")).unwrap();
+    let left: i64 = conn
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'dirty_hours'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+/// A crash in the middle of bringing a folder forward leaves it as it was.
+#[tokio::test]
+async fn folder_that_cannot_be_brought_forward_stays_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path(), 1).close().await;
+    let file = dir.path().join("clickledger.db");
+    let conn = rusqlite::Connection::open(&file).unwrap();
+    conn.execute_batch(BACK_TO_VERSION_2).unwrap();
+    conn.execute_batch("CREATE TABLE seal_reports(foreign_to_us INTEGER)")
+        .unwrap();
+    let error = Embedded::open(dir.path(), OpenOptions::default()).err().unwrap();
+    assert!(matches!(error, OpenError::Database(_)), "{error}");
+    let version: i64 = conn
+        .query_row("SELECT value FROM meta WHERE key = 'schema_version'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let manifests: i64 = conn
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name IN ('manifests', 'leases')",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!((version, manifests), (2, 0));
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub mod kinesis_event;
 pub mod lane;
 pub mod manifest;
 pub mod mutation;
+pub mod packed;
 pub mod partition;
 pub mod privacy;
 pub mod record;

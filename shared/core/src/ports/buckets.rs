@@ -4,8 +4,9 @@ use async_trait::async_trait;
 
 use super::PortResult;
 use crate::domain::bucket::{Bucket, Committed, PartialWrite};
-use crate::domain::counter::{Counted, Counters};
+use crate::domain::counter::Counters;
 use crate::domain::entity::Entity;
+use crate::domain::packed::{Totals, fold};
 use crate::domain::time::{Hour, Minute};
 
 /// One minute's clicks of an entity, all shards and cells added up: what queries without a breakdown need.
@@ -22,18 +23,21 @@ pub struct MinuteTotals {
 impl MinuteTotals {
     /// Adds up a minute's counters.
     pub fn of(minute: Minute, counters: &Counters) -> Self {
-        let mut totals = Self {
+        let mut totals = [0; 9];
+        fold(counters, &mut totals);
+        Self::of_totals(minute, totals)
+    }
+
+    /// Of a minute's clicks by verdict.
+    pub fn of_totals(minute: Minute, totals: Totals) -> Self {
+        let [valid, rest @ ..] = totals;
+        let mut invalid = [0; 9];
+        invalid[1..].copy_from_slice(&rest);
+        Self {
             minute,
-            valid: 0,
-            invalid: [0; 9],
-        };
-        for (key, count) in counters.iter() {
-            match key.counted() {
-                Counted::Cell(..) => totals.valid += count,
-                Counted::Invalid(verdict) => totals.invalid[verdict as usize] += count,
-            }
+            valid,
+            invalid,
         }
-        totals
     }
 }
 

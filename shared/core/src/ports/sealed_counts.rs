@@ -4,8 +4,9 @@ use async_trait::async_trait;
 
 use super::{MinuteTotals, PortResult};
 use crate::domain::entity::Entity;
-use crate::domain::sealed::{SealedDay, SealedHour};
-use crate::domain::time::{Day, Hour};
+use crate::domain::packed::{NotPacked, PackedDay, PackedHour};
+use crate::domain::sealed::{QUARTER_MINUTES, SealedDay, SealedHour};
+use crate::domain::time::{Day, Hour, Minute};
 
 /// A sealed hour without its cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,23 @@ pub struct SealedHourTotals {
     pub version: u64,
     /// Its minutes that have clicks, in order.
     pub minutes: Vec<MinuteTotals>,
+}
+
+impl SealedHourTotals {
+    /// Of a packed hour's totals.
+    ///
+    /// # Errors
+    /// [`NotPacked`]
+    pub fn unpack(hour: Hour, version: u64, totals: &[u8]) -> Result<Self, NotPacked> {
+        let first = hour.first_minute();
+        let minute =
+            |(place, totals): (u8, _)| MinuteTotals::of_totals(Minute(first.0 + i64::from(place)), totals);
+        Ok(Self {
+            hour,
+            version,
+            minutes: PackedHour::totals(totals)?.into_iter().map(minute).collect(),
+        })
+    }
 }
 
 /// A quarter-hour without its cells.
@@ -36,6 +54,28 @@ pub struct SealedDayTotals {
     pub version: u64,
     /// Its quarter-hours that have clicks, in order.
     pub quarters: Vec<QuarterTotals>,
+}
+
+impl SealedDayTotals {
+    /// Of a packed day's totals.
+    ///
+    /// # Errors
+    /// [`NotPacked`]
+    pub fn unpack(day: Day, version: u64, totals: &[u8]) -> Result<Self, NotPacked> {
+        let first = day.first_hour().first_minute();
+        let quarter = |(place, totals, peak): (u8, _, _)| {
+            let minute = Minute(first.0 + i64::from(place) * QUARTER_MINUTES);
+            QuarterTotals {
+                totals: MinuteTotals::of_totals(minute, totals),
+                peak,
+            }
+        };
+        Ok(Self {
+            day,
+            version,
+            quarters: PackedDay::totals(totals)?.into_iter().map(quarter).collect(),
+        })
+    }
 }
 
 /// Counts under versions. Nobody sees a version before its manifest is flipped, so writes need no condition: a run that was

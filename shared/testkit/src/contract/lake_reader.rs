@@ -25,7 +25,9 @@ use crate::fixtures::ClickMaker;
 
 /// A reader, and how an object comes into its lake.
 #[async_trait]
-pub trait LakeUnderTest: LakeReader {
+pub trait LakeUnderTest: Sync {
+    /// The reader.
+    fn reader(&self) -> &dyn LakeReader;
     /// Puts an object of these lines, each with its end, into an arrival partition.
     async fn deliver(&self, arrival: Hour, lines: Vec<Vec<u8>>);
 }
@@ -203,10 +205,14 @@ async fn filled(lake: &impl LakeUnderTest) -> Truth {
 }
 
 /// All rows of a recount, in pages of this size.
-async fn all_rows(lake: &impl LakeReader, recount: &Recount, limit: usize) -> Vec<RecountRow> {
+async fn all_rows(lake: &impl LakeUnderTest, recount: &Recount, limit: usize) -> Vec<RecountRow> {
     let mut all = Vec::new();
     loop {
-        let page = lake.rows(&recount.id, all.len() as u64, limit).await.unwrap();
+        let page = lake
+            .reader()
+            .rows(&recount.id, all.len() as u64, limit)
+            .await
+            .unwrap();
         assert!(page.len() <= limit);
         let full = page.len() == limit;
         all.extend(page);
@@ -248,60 +254,60 @@ pub async fn recount_is_the_count_of_its_clicks(lake: &impl LakeUnderTest) {
     ] {
         let (hour, arrivals) = (truth.at(hour), truth.at(arrivals.start)..truth.at(arrivals.end));
         let (totals, rows) = truth.recount(hour, arrivals.clone());
-        let recount = lake.recount(hour, arrivals.clone()).await.unwrap();
+        let recount = lake.reader().recount(hour, arrivals.clone()).await.unwrap();
         assert_eq!(recount.totals, totals, "{hour:?} from {arrivals:?}");
         let found = all_rows(lake, &recount, 300).await;
         assert_eq!(found.len(), rows.len());
         for (found, row) in found.iter().zip(&rows) {
             assert_eq!(found, row);
         }
-        lake.forget(&recount.id).await.unwrap();
+        lake.reader().forget(&recount.id).await.unwrap();
     }
 }
 
 /// Pages of every size, begun anywhere.
 pub async fn rows_are_read_from_any_place_on(lake: &impl LakeUnderTest) {
     let truth = filled(lake).await;
-    let recount = lake.recount(truth.hour, truth.all()).await.unwrap();
+    let recount = lake.reader().recount(truth.hour, truth.all()).await.unwrap();
     let rows = all_rows(lake, &recount, 100_000).await;
     for limit in [37, rows.len()] {
         assert_eq!(all_rows(lake, &recount, limit).await, rows);
     }
     for from in [0, 1, 255, 256, rows.len() - 1, rows.len(), rows.len() + 5] {
-        let found = lake.rows(&recount.id, from as u64, 10).await.unwrap();
+        let found = lake.reader().rows(&recount.id, from as u64, 10).await.unwrap();
         let last = (from + 10).min(rows.len());
         assert_eq!(found, rows[from.min(rows.len())..last]);
     }
-    lake.forget(&recount.id).await.unwrap();
+    lake.reader().forget(&recount.id).await.unwrap();
 }
 
 /// What comes later is in the next recount; a result that was let go is gone.
 pub async fn recount_stands_until_it_is_forgotten(lake: &impl LakeUnderTest) {
     let truth = filled(lake).await;
     let arrivals = truth.all();
-    let first = lake.recount(truth.hour, arrivals.clone()).await.unwrap();
+    let first = lake.reader().recount(truth.hour, arrivals.clone()).await.unwrap();
     let rows = all_rows(lake, &first, 500).await;
     let mut maker = ClickMaker::new(1, 3, truth.hour.start_ms(), 1.0);
     let later = maker.record();
     lake.deliver(truth.at(9), vec![later.to_line().unwrap()]).await;
     assert_eq!(all_rows(lake, &first, 500).await, rows);
-    let second = lake.recount(truth.hour, arrivals).await.unwrap();
+    let second = lake.reader().recount(truth.hour, arrivals).await.unwrap();
     assert_ne!(first.id, second.id);
     assert_eq!(second.totals.clicks, first.totals.clicks + 1);
     for _ in 0..2 {
-        lake.forget(&first.id).await.unwrap();
+        lake.reader().forget(&first.id).await.unwrap();
     }
     for gone in [first.id.as_str(), "", "never", "../lake"] {
-        let answer = lake.rows(gone, 0, 10).await;
+        let answer = lake.reader().rows(gone, 0, 10).await;
         assert!(
             matches!(answer, Err(PortError::Rejected(_))),
             "{gone:?}: {answer:?}"
         );
-        lake.forget(gone).await.unwrap();
+        lake.reader().forget(gone).await.unwrap();
     }
     let total = all_rows(lake, &second, 500).await;
     assert_eq!(total.last().unwrap().entity, Entity::Total);
-    lake.forget(&second.id).await.unwrap();
+    lake.reader().forget(&second.id).await.unwrap();
 }
 
 /// Of these partitions alone.
@@ -314,7 +320,7 @@ pub async fn heartbeats_are_found_in_their_partitions(lake: &impl LakeUnderTest)
             .iter()
             .filter(|(arrival, _)| arrivals.contains(arrival));
         let inside: HashSet<HeartbeatId> = inside.map(|(_, id)| *id).collect();
-        assert_eq!(lake.heartbeats(arrivals).await.unwrap(), inside);
+        assert_eq!(lake.reader().heartbeats(arrivals).await.unwrap(), inside);
     }
 }
 
@@ -330,8 +336,14 @@ pub async fn clicks_are_known_to_be_there(lake: &impl LakeUnderTest) {
         let inside: HashSet<ClickId> = truth.clicks(&slice).into_keys().collect();
         let mut asked: Vec<ClickId> = truth.rows.iter().map(|(_, record)| record.click_id).collect();
         asked.extend((0..5).map(|_| unique::click_id()));
-        assert_eq!(lake.present(arrivals.clone(), &asked).await.unwrap(), inside);
-        assert_eq!(lake.present(arrivals, &[]).await.unwrap(), HashSet::new());
+        assert_eq!(
+            lake.reader().present(arrivals.clone(), &asked).await.unwrap(),
+            inside
+        );
+        assert_eq!(
+            lake.reader().present(arrivals, &[]).await.unwrap(),
+            HashSet::new()
+        );
     }
 }
 
@@ -359,7 +371,7 @@ pub async fn clicked_hours_count_different_clicks(lake: &impl LakeUnderTest) {
                 last_arrival,
             })
             .collect();
-        assert_eq!(lake.clicked_hours(arrivals).await.unwrap(), expected);
+        assert_eq!(lake.reader().clicked_hours(arrivals).await.unwrap(), expected);
     }
 }
 
@@ -376,7 +388,7 @@ pub async fn unclaimed_clicks_are_listed_in_order(lake: &impl LakeUnderTest) {
         let unclaimed: Vec<LakeClick> = unclaimed.map(|(record, _)| lake_click(&record)).collect();
         assert_eq!(unclaimed.is_empty(), clicked == Some(truth.at(5)));
         for limit in [20, 1_000] {
-            let found = all_pages(|after| lake.unclaimed(&slice, after, limit), limit).await;
+            let found = all_pages(|after| lake.reader().unclaimed(&slice, after, limit), limit).await;
             assert_eq!(found, unclaimed);
         }
     }
@@ -389,7 +401,7 @@ pub async fn unclaimed_clicks_that_come_between_pages_are_found(lake: &impl Lake
         arrivals: truth.all(),
         clicked: None,
     };
-    let page = lake.unclaimed(&slice, None, 10).await.unwrap();
+    let page = lake.reader().unclaimed(&slice, None, 10).await.unwrap();
     let mut maker = ClickMaker::new(2, 3, truth.at(1).start_ms(), 1.0);
     let mut late = maker.record();
     while late.impression_id.is_none() {
@@ -398,7 +410,7 @@ pub async fn unclaimed_clicks_that_come_between_pages_are_found(lake: &impl Lake
     (late.verdict, late.claimed, late.duplicate_of) = (Verdict::Valid, false, None);
     lake.deliver(truth.at(9), vec![late.to_line().unwrap()]).await;
     let after = page.last().map(|last| last.click.click_id);
-    let rest = lake.unclaimed(&slice, after, 10_000).await.unwrap();
+    let rest = lake.reader().unclaimed(&slice, after, 10_000).await.unwrap();
     assert!(rest.contains(&lake_click(&late)));
     assert!(rest.is_sorted_by_key(|found| found.click.click_id));
     assert!(rest.iter().all(|found| Some(found.click.click_id) > after));
@@ -422,8 +434,8 @@ pub async fn clicks_are_read_by_id(lake: &impl LakeUnderTest) {
         let mut expected = truth.clicks(&slice);
         expected.retain(|id, _| asked.contains(id));
         let expected: Vec<LakeClick> = expected.values().map(|(record, _)| lake_click(record)).collect();
-        assert_eq!(lake.clicks(&slice, &asked).await.unwrap(), expected);
-        assert_eq!(lake.clicks(&slice, &[]).await.unwrap(), []);
+        assert_eq!(lake.reader().clicks(&slice, &asked).await.unwrap(), expected);
+        assert_eq!(lake.reader().clicks(&slice, &[]).await.unwrap(), []);
     }
 }
 
@@ -452,7 +464,7 @@ pub async fn orphaned_duplicates_are_listed_in_order(lake: &impl LakeUnderTest) 
             .collect();
         assert!(!orphaned.is_empty());
         for limit in [7, 1_000] {
-            let page = |after| lake.orphaned(&slice, owners.clone(), after, limit);
+            let page = |after| lake.reader().orphaned(&slice, owners.clone(), after, limit);
             assert_eq!(all_pages(page, limit).await, orphaned);
         }
     }
@@ -462,22 +474,28 @@ pub async fn orphaned_duplicates_are_listed_in_order(lake: &impl LakeUnderTest) 
 pub async fn partitions_without_objects_are_empty(lake: &impl LakeUnderTest) {
     let hour = unique::day().first_hour();
     let arrivals = hour..Hour(hour.0 + 3);
-    assert_eq!(lake.undelivered(arrivals.clone()).await.unwrap(), 0);
-    assert_eq!(lake.heartbeats(arrivals.clone()).await.unwrap(), HashSet::new());
-    assert_eq!(lake.clicked_hours(arrivals.clone()).await.unwrap(), []);
+    assert_eq!(lake.reader().undelivered(arrivals.clone()).await.unwrap(), 0);
+    assert_eq!(
+        lake.reader().heartbeats(arrivals.clone()).await.unwrap(),
+        HashSet::new()
+    );
+    assert_eq!(lake.reader().clicked_hours(arrivals.clone()).await.unwrap(), []);
     let slice = LakeSlice {
         arrivals: arrivals.clone(),
         clicked: Some(hour),
     };
-    assert_eq!(lake.unclaimed(&slice, None, 10).await.unwrap(), []);
+    assert_eq!(lake.reader().unclaimed(&slice, None, 10).await.unwrap(), []);
     assert_eq!(
-        lake.orphaned(&slice, arrivals.clone(), None, 10).await.unwrap(),
+        lake.reader()
+            .orphaned(&slice, arrivals.clone(), None, 10)
+            .await
+            .unwrap(),
         []
     );
-    let recount = lake.recount(hour, arrivals).await.unwrap();
+    let recount = lake.reader().recount(hour, arrivals).await.unwrap();
     assert_eq!(recount.totals, LakeTotals::default());
-    assert_eq!(lake.rows(&recount.id, 0, 10).await.unwrap(), []);
-    lake.forget(&recount.id).await.unwrap();
+    assert_eq!(lake.reader().rows(&recount.id, 0, 10).await.unwrap(), []);
+    lake.reader().forget(&recount.id).await.unwrap();
 }
 
 /// Makes a test of every case.

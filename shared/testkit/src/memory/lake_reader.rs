@@ -275,6 +275,10 @@ impl LakeReader for MemoryLakeReader {
 
 #[async_trait]
 impl LakeUnderTest for MemoryLakeReader {
+    fn reader(&self) -> &dyn LakeReader {
+        self
+    }
+
     async fn deliver(&self, arrival: Hour, lines: Vec<Vec<u8>>) {
         MemoryLakeReader::deliver(self, arrival, lines);
     }

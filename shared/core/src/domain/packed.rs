@@ -1,21 +1,34 @@
-//! The stored form of a partial's counts.
+//! The packed form of counts, wherever they are stored as bytes.
 //!
 //! Totals: valid clicks, a mask of the invalid verdicts that follow (bit n is verdict n + 1), and their counts. Cells: how
 //! many, and for each device × country cell, sorted, the distance to the one before and its valid clicks. All numbers are
-//! LEB128 varints; the mask is one byte. A query without a breakdown reads totals alone (see `hour_row`).
+//! LEB128 varints; the mask is one byte. Totals and cells lie apart, so that who asks for no breakdown reads totals alone.
+//!
+//! A sealed hour is, for each of its minutes, the minute's place (one byte) and totals; and apart, in the same order, their
+//! cells. A sealed day is, for each of its quarter-hours, the place (one byte), totals, the peak's minute (one byte) and
+//! count; and apart, in the same order, their cells.
+//!
+//! Invariant: what is packed is unpacked as it was; bytes that nothing packs to are noticed.
 
-use clickledger_core::domain::counter::{Counted, CounterKey, Counters};
-use clickledger_core::domain::country::Country;
-use clickledger_core::domain::device::Device;
-use clickledger_core::domain::verdict::Verdict;
+mod sealed;
 
-use crate::failure::Damaged;
+pub use sealed::{Packed, PackedDay, PackedHour, QuarterOfDay};
+
+use super::counter::{Counted, CounterKey, Counters};
+use super::country::Country;
+use super::device::Device;
+use super::verdict::Verdict;
 
 /// Clicks by verdict, in the order of [`Verdict::ALL`]; the first is `valid`.
-pub(crate) type Totals = [u64; 9];
+pub type Totals = [u64; 9];
+
+/// Bytes that are no packed counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not packed counts")]
+pub struct NotPacked;
 
 /// Writes a varint.
-pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
+pub fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -24,8 +37,11 @@ pub(crate) fn put(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Reads a varint.
+///
+/// # Errors
+/// [`NotPacked`] where the bytes end too early or the number is too long.
 #[inline]
-pub(crate) fn take(bytes: &mut &[u8]) -> Result<u64, Damaged> {
+pub fn take(bytes: &mut &[u8]) -> Result<u64, NotPacked> {
     // Most are one byte long.
     if let [byte @ ..0x80, rest @ ..] = *bytes {
         *bytes = rest;
@@ -34,21 +50,31 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Result<u64, Damaged> {
     take_long(bytes)
 }
 
-fn take_long(bytes: &mut &[u8]) -> Result<u64, Damaged> {
+fn take_long(bytes: &mut &[u8]) -> Result<u64, NotPacked> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first().ok_or(Damaged("count"))?;
-        *bytes = rest;
+        let byte = take_byte(bytes)?;
         number |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             return Ok(number);
         }
     }
-    Err(Damaged("count"))
+    Err(NotPacked)
 }
 
-/// Adds a partial's totals.
-pub(crate) fn fold(counters: &Counters, sums: &mut Totals) {
+/// Reads one byte.
+///
+/// # Errors
+/// [`NotPacked`] where there is none.
+#[inline]
+pub fn take_byte(bytes: &mut &[u8]) -> Result<u8, NotPacked> {
+    let (byte, rest) = bytes.split_first().ok_or(NotPacked)?;
+    *bytes = rest;
+    Ok(*byte)
+}
+
+/// Adds counters to totals.
+pub fn fold(counters: &Counters, sums: &mut Totals) {
     for (key, count) in counters.iter() {
         match key.counted() {
             Counted::Cell(..) => sums[0] += count,
@@ -58,7 +84,7 @@ pub(crate) fn fold(counters: &Counters, sums: &mut Totals) {
 }
 
 /// Appends both forms.
-pub(crate) fn push(counters: &Counters, totals: &mut Vec<u8>, cells: &mut Vec<u8>) {
+pub fn push(counters: &Counters, totals: &mut Vec<u8>, cells: &mut Vec<u8>) {
     let mut sums = [0_u64; 9];
     fold(counters, &mut sums);
     let own = || counters.iter().filter(|(key, _)| key.is_valid());
@@ -80,14 +106,15 @@ pub(crate) fn push(counters: &Counters, totals: &mut Vec<u8>, cells: &mut Vec<u8
         .for_each(|count| put(totals, *count));
 }
 
-/// Reads a partial's totals.
+/// Reads totals.
+///
+/// # Errors
+/// [`NotPacked`]
 #[inline]
-pub(crate) fn take_totals(stored: &mut &[u8]) -> Result<Totals, Damaged> {
+pub fn take_totals(stored: &mut &[u8]) -> Result<Totals, NotPacked> {
     let mut sums = [0; 9];
     sums[0] = take(stored)?;
-    let (mask, rest) = stored.split_first().ok_or(Damaged("count"))?;
-    *stored = rest;
-    let mut left = *mask;
+    let mut left = take_byte(stored)?;
     while left != 0 {
         sums[left.trailing_zeros() as usize + 1] = take(stored)?;
         left &= left - 1;
@@ -95,8 +122,11 @@ pub(crate) fn take_totals(stored: &mut &[u8]) -> Result<Totals, Damaged> {
     Ok(sums)
 }
 
-/// Goes over a partial's cells.
-pub(crate) fn skip_cells(stored: &mut &[u8]) -> Result<(), Damaged> {
+/// Goes over cells.
+///
+/// # Errors
+/// [`NotPacked`]
+pub fn skip_cells(stored: &mut &[u8]) -> Result<(), NotPacked> {
     for _ in 0..take(stored)? {
         take(stored)?;
         take(stored)?;
@@ -104,29 +134,41 @@ pub(crate) fn skip_cells(stored: &mut &[u8]) -> Result<(), Damaged> {
     Ok(())
 }
 
-/// Adds a partial's counters.
-pub(crate) fn add(mut totals: &[u8], mut cells: &[u8], counters: &mut Counters) -> Result<(), Damaged> {
-    let sums = take_totals(&mut totals)?;
-    let (mut key, count) = (0_u16, take(&mut cells)?);
-    // A cell is two bytes at least: whatever a damaged row says, no more room is made than it can fill.
+/// Reads the counters of totals and cells.
+///
+/// # Errors
+/// [`NotPacked`]
+pub fn take_counters(totals: &mut &[u8], cells: &mut &[u8]) -> Result<Counters, NotPacked> {
+    let sums = take_totals(totals)?;
+    let (mut key, count) = (0_u16, take(cells)?);
+    // A cell is two bytes at least: whatever damaged bytes say, no more room is made than they can fill.
     let most = (cells.len() / 2).min(usize::try_from(count).unwrap_or(usize::MAX));
     let invalid = sums[1..].iter().filter(|count| **count > 0).count();
-    let mut stored = Counters::with_capacity(most + invalid);
+    let mut counters = Counters::with_capacity(most + invalid);
     for _ in 0..count {
-        let distance = u16::try_from(take(&mut cells)?).map_err(|_| Damaged("count"))?;
-        key = key.checked_add(distance).ok_or(Damaged("count"))?;
+        let distance = u16::try_from(take(cells)?).map_err(|_| NotPacked)?;
+        key = key.checked_add(distance).ok_or(NotPacked)?;
         let cell = CounterKey::from_u16(key)
             .filter(|cell| cell.is_valid())
-            .ok_or(Damaged("count"))?;
-        stored.add(cell, take(&mut cells)?);
+            .ok_or(NotPacked)?;
+        counters.add(cell, take(cells)?);
     }
     for verdict in Verdict::ALL.into_iter().skip(1) {
         // A zero adds no counter; an invalid verdict's counter has neither device nor country.
-        stored.add(
+        counters.add(
             CounterKey::of(verdict, Device::Unknown, Country::ZZ),
             sums[verdict as usize],
         );
     }
+    Ok(counters)
+}
+
+/// Adds the counters of totals and cells to others.
+///
+/// # Errors
+/// [`NotPacked`]
+pub fn add(mut totals: &[u8], mut cells: &[u8], counters: &mut Counters) -> Result<(), NotPacked> {
+    let stored = take_counters(&mut totals, &mut cells)?;
     if counters.is_empty() {
         *counters = stored;
     } else {
