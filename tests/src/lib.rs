@@ -6,6 +6,7 @@
 #[cfg(feature = "browser")]
 pub mod browser;
 pub mod emulator;
+pub mod fault_proxy;
 pub mod function;
 pub mod http;
 pub mod runtime_api;

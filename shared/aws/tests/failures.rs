@@ -6,8 +6,14 @@
 #[path = "../../../tests/src/emulator.rs"]
 #[allow(unreachable_pub)] // it is a library's module elsewhere
 mod emulator;
+#[path = "../../../tests/src/fault_proxy.rs"]
 #[allow(unreachable_pub, dead_code)] // not every suite uses all of it
+mod fault_proxy;
+#[allow(unreachable_pub, dead_code)]
 mod resources;
+#[path = "resources/stub.rs"]
+#[allow(unreachable_pub)]
+mod stub;
 
 use std::time::{Duration, Instant};
 
@@ -26,8 +32,8 @@ use clickledger_core::ports::{
     AdCatalog, BucketStore, Changed, Claim, ClaimStore, Claimed, ClickStream, Outgoing, PortError,
     PortResult, Quarantine, Quarantined, ShardReader, Spill,
 };
-use resources::stub::{Reply, Stub};
 use resources::{Account, Place};
+use stub::{Reply, Stub};
 
 const NOW_MS: i64 = 1_767_312_000_000;
 const HURRIED: Patience = Patience {

@@ -1,7 +1,5 @@
 //! An account of one test: the resources as `docs/DATA_MODEL.md` defines them.
 
-pub mod stub;
-
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,6 +74,21 @@ impl Place {
     pub fn name(&self, resource: Resource) -> String {
         self.names.get(resource).unwrap().to_owned()
     }
+
+    /// What a function's environment says of it.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let name =
+            |resource: Resource| Some((resource.variable(), self.names.get(resource).ok()?.to_owned()));
+        let target = self.target.clone();
+        let mut environment: Vec<_> = Resource::ALL.into_iter().filter_map(name).collect();
+        environment.extend([
+            ("AWS_ENDPOINT_URL", target.endpoint),
+            ("AWS_REGION", target.region),
+            ("AWS_ACCESS_KEY_ID", target.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", target.secret_access_key),
+        ]);
+        environment
+    }
 }
 
 /// A key: its name, and what it is.
@@ -130,6 +143,11 @@ impl Account {
     /// The same account, spoken to through another address.
     pub fn through(&self, endpoint: &str) -> Aws {
         self.place.through(endpoint).aws()
+    }
+
+    /// What a function's environment says of it, where it speaks to it through this address.
+    pub fn environment(&self, endpoint: &str) -> Vec<(&'static str, String)> {
+        self.place.through(endpoint).environment()
     }
 
     /// A resource's name.
@@ -211,7 +229,11 @@ impl Account {
     }
 
     pub async fn lanes(&self) {
-        self.table("lanes", ("shard", S), Some(("last", B)), &[]).await;
+        self.lanes_named("lanes").await;
+    }
+
+    pub async fn lanes_named(&self, name: &str) {
+        self.table(name, ("shard", S), Some(("last", B)), &[]).await;
     }
 
     pub async fn hours(&self) {
