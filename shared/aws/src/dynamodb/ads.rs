@@ -1,13 +1,11 @@
 //! The table of ads: items, conditional changes, pages.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use clickledger_core::domain::ad::{Ad, AdStatus, RedirectUrl};
 use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId};
 use clickledger_core::ports::{AdFilter, Changed, PortResult};
 
+use super::conditional;
 use super::item::{Item, item, n, number, optional_text, s, text};
 use super::pages;
 use crate::failure::{self, damaged};
@@ -104,31 +102,14 @@ impl AdsTable {
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(to_item(ad)))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .set_item(Some(to_item(ad)));
         let put = match expected {
             None => put.condition_expression("attribute_not_exists(ad_id)"),
             Some(expected) => put
                 .condition_expression("version = :expected")
                 .expression_attribute_values(":expected", n(expected)),
         };
-        let change = || async {
-            match put.clone().send().await {
-                Ok(_) => Ok(Changed::Done),
-                Err(error) => match error.as_service_error() {
-                    Some(PutItemError::ConditionalCheckFailedException(refused)) => {
-                        let found = refused.item().is_some_and(|item| !item.is_empty());
-                        Ok(if found {
-                            Changed::Conflict
-                        } else {
-                            Changed::NotFound
-                        })
-                    }
-                    _ => Err(failure::of_sdk(error)),
-                },
-            }
-        };
-        patience.run_once(change).await
+        conditional::put(put, patience).await
     }
 
     /// Raises the fan-out from `from` to `to`, unless it is another by now.
@@ -148,16 +129,9 @@ impl AdsTable {
             .condition_expression("fan_out = :from")
             .expression_attribute_values(":from", n(from))
             .expression_attribute_values(":to", n(to));
-        let raise = || async {
-            match update.clone().send().await {
-                Ok(_) => Ok(true),
-                Err(error) => match error.as_service_error() {
-                    Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                    _ => Err(failure::of_sdk(error)),
-                },
-            }
-        };
-        patience.run_once(raise).await
+        patience
+            .run_once(|| conditional::try_update(update.clone()))
+            .await
     }
 
     /// Ads after `after` in the order of their ids, at most `limit`, by the index that fits the filter.

@@ -2,14 +2,13 @@
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use clickledger_core::domain::api_key::{ApiKey, KeyId, Scope};
 use clickledger_core::domain::ids::{AdvertiserId, PlacementId};
 use clickledger_core::ports::{ApiKeys, Changed, PortResult};
 
+use super::conditional;
 use super::item::{Item, b, bytes, item, list, n, number, optional_number, parsed, s, text};
 use super::pages;
 use crate::config::{ConfigError, Resource};
@@ -134,16 +133,8 @@ impl Keys {
             .key("key_id", s(key_id.as_str()))
             .condition_expression("attribute_exists(key_id)");
         let update = update(started);
-        let change = || async {
-            match update.clone().send().await {
-                Ok(_) => Ok(true),
-                Err(error) => match error.as_service_error() {
-                    Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                    _ => Err(failure::of_sdk(error)),
-                },
-            }
-        };
-        self.patience.run(change).await
+        let try_it = || conditional::try_update(update.clone());
+        self.patience.run(try_it).await
     }
 }
 
@@ -156,16 +147,7 @@ impl ApiKeys for Keys {
             .table_name(&self.table)
             .set_item(Some(to_item(key)))
             .condition_expression("attribute_not_exists(key_id)");
-        let create = || async {
-            match put.clone().send().await {
-                Ok(_) => Ok(Changed::Done),
-                Err(error) => match error.as_service_error() {
-                    Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(Changed::Conflict),
-                    _ => Err(failure::of_sdk(error)),
-                },
-            }
-        };
-        self.patience.run_once(create).await
+        conditional::put(put, self.patience).await
     }
 
     async fn get(&self, key_id: &KeyId) -> PortResult<Option<ApiKey>> {

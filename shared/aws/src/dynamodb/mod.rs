@@ -5,6 +5,7 @@ mod buckets;
 mod cached;
 mod catalog;
 mod claims;
+mod conditional;
 mod hours;
 mod item;
 mod keys;

@@ -1,12 +1,12 @@
 //! The table of placements: items, conditional changes, pages.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::AttributeValue;
 use clickledger_core::domain::ad::{Placement, SlotEntry};
 use clickledger_core::domain::ids::{AdId, PlacementId, SlotName};
 use clickledger_core::ports::{Changed, PortResult};
 
+use super::conditional;
 use super::item::{Item, item, list, n, number, optional_text, parsed, s};
 use super::pages;
 use crate::failure::{self, damaged};
@@ -100,8 +100,7 @@ impl PlacementsTable {
             .client
             .put_item()
             .table_name(&self.table)
-            .set_item(Some(to_item(placement)))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .set_item(Some(to_item(placement)));
         let put = match expected {
             None => put.condition_expression("attribute_not_exists(slot)"),
             Some(expected) => put
@@ -109,23 +108,7 @@ impl PlacementsTable {
                 .expression_attribute_values(":expected", n(expected))
                 .expression_attribute_values(":id", n(placement.placement_id)),
         };
-        let change = || async {
-            match put.clone().send().await {
-                Ok(_) => Ok(Changed::Done),
-                Err(error) => match error.as_service_error() {
-                    Some(PutItemError::ConditionalCheckFailedException(refused)) => {
-                        let found = refused.item().is_some_and(|item| !item.is_empty());
-                        Ok(if found {
-                            Changed::Conflict
-                        } else {
-                            Changed::NotFound
-                        })
-                    }
-                    _ => Err(failure::of_sdk(error)),
-                },
-            }
-        };
-        patience.run_once(change).await
+        conditional::put(put, patience).await
     }
 
     /// Placements after `after` in the order of their slots, at most `limit`.
