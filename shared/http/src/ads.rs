@@ -7,7 +7,6 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use clickledger_core::domain::ad::{Ad, AdStatus};
-use clickledger_core::domain::api_key::Scope;
 use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId};
 use clickledger_core::ports::AdFilter;
 use clickledger_core::service::ads::{AdPatch, AdsService, NewAd};
@@ -22,7 +21,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Api, Caller};
 use crate::config::EdgeConfig;
-use crate::params::{NoParams, Params, PathId, page};
+use crate::params::{ListParams, NoParams, Params, PathId, page};
 use crate::problem::{Kind, Problem, ProblemDocument};
 use crate::request_body::{JsonBody, given};
 use crate::version::{etag, expected};
@@ -192,8 +191,7 @@ async fn create(
         ("advertiser_id" = Option<String>, Query, description = "Only this advertiser's"),
         ("campaign_id" = Option<String>, Query, description = "Only this campaign's"),
         ("archived" = Option<bool>, Query, description = "Whether archived ads are listed too"),
-        ("limit" = Option<u32>, Query, description = "Most rows, 1 to 1000; 100 if nothing is said"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+        ListParams,
     ),
     responses(
         (status = 200, body = AdList, description = "A page"),
@@ -204,9 +202,7 @@ async fn list(
     State(api): State<Ads>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<AdList>, Problem> {
-    if let Scope::Publisher { .. } = caller.scope() {
-        return Err(Problem::new(Kind::Forbidden, "a publisher's key sees no ads"));
-    }
+    caller.must_not_be_publisher("a publisher's key sees no ads")?;
     let mut params = Params::new(
         query.as_deref(),
         &["advertiser_id", "campaign_id", "archived", "limit", "cursor"],
@@ -240,9 +236,7 @@ async fn get(
     State(api): State<Ads>,
     PathId(ad_id): PathId<AdId>,
 ) -> Result<Response, Problem> {
-    if let Scope::Publisher { .. } = caller.scope() {
-        return Err(Problem::new(Kind::Forbidden, "a publisher's key sees no ads"));
-    }
+    caller.must_not_be_publisher("a publisher's key sees no ads")?;
     let ad = api
         .of
         .get(caller.scope(), ad_id)
@@ -271,9 +265,7 @@ async fn change(
     headers: HeaderMap,
     JsonBody(body): JsonBody<AdPatchBody>,
 ) -> Result<Response, Problem> {
-    if let Scope::Publisher { .. } = caller.scope() {
-        return Err(Problem::new(Kind::Forbidden, "a publisher's key changes no ads"));
-    }
+    caller.must_not_be_publisher("a publisher's key changes no ads")?;
     let patch = AdPatch {
         advertiser_id: body.advertiser_id,
         campaign_id: body.campaign_id,

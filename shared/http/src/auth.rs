@@ -40,6 +40,17 @@ impl Caller {
     pub(crate) fn scope(&self) -> &Scope {
         &self.0.scope
     }
+
+    /// Refuses a publisher's key: `why` is told.
+    ///
+    /// # Errors
+    /// 403
+    pub(crate) fn must_not_be_publisher(&self, why: &'static str) -> Result<(), Problem> {
+        match self.scope() {
+            Scope::Publisher { .. } => Err(Problem::new(Kind::Forbidden, why)),
+            Scope::Admin | Scope::Advertiser { .. } => Ok(()),
+        }
+    }
 }
 
 impl<S> FromRequestParts<S> for Caller

@@ -35,6 +35,7 @@ const NEXT_CURSOR: HeaderName = HeaderName::from_static("clickledger-next-cursor
 /// How far `to` may lie in the future, milliseconds: the minute that is running.
 const AHEAD_MS: i64 = 60_000;
 const MAX_ROWS: usize = 10_000;
+const NOT_FOR_PUBLISHERS: &str = "a publisher's key sees the counts of its placements only";
 const KNOWN: [&str; 9] = [
     "from",
     "to",
@@ -105,7 +106,7 @@ async fn of_ad(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    must_not_be_publisher(&caller)?;
+    caller.must_not_be_publisher(NOT_FOR_PUBLISHERS)?;
     let query = api.of.understand(Entity::Ad(ad_id), query.as_deref(), &headers)?;
     if api.of.ads.get(caller.scope(), ad_id).await?.is_none() {
         return Err(Problem::not_found());
@@ -127,7 +128,7 @@ async fn of_campaign(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    must_not_be_publisher(&caller)?;
+    caller.must_not_be_publisher(NOT_FOR_PUBLISHERS)?;
     let query = api
         .of
         .understand(Entity::Campaign(campaign_id), query.as_deref(), &headers)?;
@@ -154,7 +155,7 @@ async fn of_advertiser(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    must_not_be_publisher(&caller)?;
+    caller.must_not_be_publisher(NOT_FOR_PUBLISHERS)?;
     let query = api
         .of
         .understand(Entity::Advertiser(asked), query.as_deref(), &headers)?;
@@ -216,16 +217,6 @@ async fn of_all(
 ) -> Result<Response, Problem> {
     let query = api.of.understand(Entity::Total, query.as_deref(), &headers)?;
     api.of.answer(&query).await
-}
-
-fn must_not_be_publisher(caller: &Caller) -> Result<(), Problem> {
-    match caller.scope() {
-        Scope::Publisher { .. } => Err(Problem::new(
-            Kind::Forbidden,
-            "a publisher's key sees the counts of its placements only",
-        )),
-        Scope::Admin | Scope::Advertiser { .. } => Ok(()),
-    }
 }
 
 /// What is asked, and how it is to be written.

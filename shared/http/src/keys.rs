@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Administrator, Api};
 use crate::config::EdgeConfig;
-use crate::params::{NoParams, Params, PathId, page};
+use crate::params::{ListParams, NoParams, Params, PathId, page};
 use crate::problem::{Kind, Problem, ProblemDocument};
 use crate::request_body::JsonBody;
 
@@ -197,10 +197,7 @@ async fn create(
 
 /// The keys, revoked ones too, in the order of their ids.
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", security(("key" = [])),
-    params(
-        ("limit" = Option<u32>, Query, description = "Most rows, 1 to 1000; 100 if nothing is said"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
-    ),
+    params(ListParams),
     responses(
         (status = 200, body = KeyList, description = "A page"),
         (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused"),

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use clickledger_core::service::ads::FieldError;
+use utoipa::IntoParams;
 
 use crate::problem::{Kind, Problem};
 
@@ -17,6 +18,17 @@ use crate::problem::{Kind, Problem};
 const LIST_ROWS: usize = 100;
 /// Most rows of a list.
 const MAX_LIST_ROWS: usize = 1000;
+
+/// Which page of a list, as the API's description tells it.
+#[allow(dead_code)] // read by the macro that describes it, never made
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListParams {
+    /// Most rows, 1 to 1000; 100 if nothing is said
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before
+    cursor: Option<String>,
+}
 
 /// The only parameter of the path.
 pub(crate) struct PathId<T>(pub(crate) T);

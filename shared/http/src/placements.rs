@@ -29,7 +29,7 @@ use crate::auth::{Administrator, Api};
 use crate::config::EdgeConfig;
 use crate::counters::names;
 use crate::fragment::fragment;
-use crate::params::{NoParams, Params, PathId, page};
+use crate::params::{ListParams, NoParams, Params, PathId, page};
 use crate::problem::{Kind, Problem, ProblemDocument};
 use crate::request_body::{JsonBody, Object};
 use crate::version::{etag, expected};
@@ -171,10 +171,7 @@ pub(crate) struct ShownAd<'a> {
 
 /// The placements, in the order of their slots.
 #[utoipa::path(get, path = "/v1/placements", tag = "placements", security(("key" = [])),
-    params(
-        ("limit" = Option<u32>, Query, description = "Most rows, 1 to 1000; 100 if nothing is said"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
-    ),
+    params(ListParams),
     responses(
         (status = 200, body = PlacementList, description = "A page"),
         (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused"),
