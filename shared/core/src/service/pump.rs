@@ -130,15 +130,13 @@ impl Pump {
     pub async fn shard(&self, shard: &Shard) -> PortResult<Pumped> {
         let name = self.consumer.name();
         // A parent ends only after its own parents have ended, so asking the parents asks all ancestors.
-        for parent in &shard.parents {
-            let known = self
-                .reader
-                .shards()
-                .await?
-                .iter()
-                .any(|other| other.id == *parent);
-            if known && !self.reader.position(name, parent).await?.ended {
-                return Ok(Pumped::default());
+        if !shard.parents.is_empty() {
+            let shards = self.reader.shards().await?;
+            let known = |parent: &ShardId| shards.iter().any(|other| other.id == *parent);
+            for parent in shard.parents.iter().filter(|parent| known(parent)) {
+                if !self.reader.position(name, parent).await?.ended {
+                    return Ok(Pumped::default());
+                }
             }
         }
         let position = self.reader.position(name, &shard.id).await?;
