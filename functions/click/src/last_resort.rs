@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use clickledger_aws::SpillQueue;
+use clickledger_aws::{LAST_RESORT_FIELD, SpillQueue};
 use clickledger_core::ports::{Outgoing, PortError, PortResult};
 use clickledger_core::service::click::LastResort;
 use serde_json::json;
@@ -27,7 +27,7 @@ fn line(record: &Outgoing) -> PortResult<String> {
     let line = json!({
         "level": "ERROR",
         "message": "neither stream nor spill took this click",
-        "last_resort_record": SpillQueue::body(record)?,
+        LAST_RESORT_FIELD: SpillQueue::body(record)?,
     });
     Ok(format!("{line}\n"))
 }

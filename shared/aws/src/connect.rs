@@ -38,6 +38,15 @@ pub struct Target {
     pub secret_access_key: String,
 }
 
+/// What a signed request to a service takes.
+pub(crate) struct Road {
+    pub(crate) url: http::Uri,
+    pub(crate) region: String,
+    pub(crate) pool: Pool,
+    pub(crate) credentials: Arc<CredentialCache>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
 /// Clients and names: what every adapter is made from. Cheap to clone.
 #[derive(Clone)]
 pub struct Aws(Arc<Inner>);
@@ -179,6 +188,17 @@ impl Aws {
             Arc::clone(&self.0.credentials),
             Arc::clone(&self.0.clock),
         ))
+    }
+
+    /// How to reach a service that no adapter needs.
+    pub(crate) async fn road(&self, service: &str) -> Result<Road, ConfigError> {
+        Ok(Road {
+            url: endpoint::of(&self.0.config, service).await?,
+            region: self.0.config.region().ok_or(ConfigError::NoRegion)?.to_string(),
+            pool: self.0.pool.clone(),
+            credentials: Arc::clone(&self.0.credentials),
+            clock: Arc::clone(&self.0.clock),
+        })
     }
 
     /// Finds the credentials and opens a connection to each of these services (`dynamodb`, `kinesis`, `sqs`, `s3`,

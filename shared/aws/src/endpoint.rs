@@ -13,6 +13,10 @@ pub(crate) fn given(config: &SdkConfig, service: &str) -> Option<String> {
         "kinesis" => ("kinesis", "AWS_ENDPOINT_URL_KINESIS"),
         "sqs" => ("sqs", "AWS_ENDPOINT_URL_SQS"),
         "s3" => ("s3", "AWS_ENDPOINT_URL_S3"),
+        "lambda" => ("lambda", "AWS_ENDPOINT_URL_LAMBDA"),
+        "logs" => ("cloudwatch_logs", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"),
+        "cloudformation" => ("cloudformation", "AWS_ENDPOINT_URL_CLOUDFORMATION"),
+        "servicequotas" => ("service_quotas", "AWS_ENDPOINT_URL_SERVICE_QUOTAS"),
         _ => ("secrets_manager", "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
     };
     let of_service = || {
@@ -72,9 +76,17 @@ async fn regional(config: &SdkConfig, service: &str) -> Result<String, ConfigErr
         "kinesis" => resolved!(aws_sdk_kinesis),
         "sqs" => resolved!(aws_sdk_sqs),
         "s3" => resolved!(aws_sdk_s3),
+        "lambda" | "logs" | "cloudformation" | "servicequotas" => Ok(plain(service, &region, fips)),
         _ => resolved!(aws_sdk_secretsmanager),
     };
     url.map_err(ConfigError::BadEndpoint)
+}
+
+/// Of a service that operators ask: there is no SDK here that knows its rules, and these have none of their own.
+fn plain(service: &str, region: &str, fips: bool) -> String {
+    let fips = if fips { "-fips" } else { "" };
+    let china = if region.starts_with("cn-") { ".cn" } else { "" };
+    format!("https://{service}{fips}.{region}.amazonaws.com{china}")
 }
 
 #[cfg(test)]
@@ -103,6 +115,12 @@ mod tests {
                 "secretsmanager",
                 "us-east-1",
                 "https://secretsmanager.us-east-1.amazonaws.com/",
+            ),
+            ("logs", "eu-west-1", "https://logs.eu-west-1.amazonaws.com/"),
+            (
+                "servicequotas",
+                "cn-north-1",
+                "https://servicequotas.cn-north-1.amazonaws.com.cn/",
             ),
         ] {
             assert_eq!(of(&config(region).build(), service).await.unwrap(), url);

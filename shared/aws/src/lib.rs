@@ -17,6 +17,8 @@
 //!
 //! There is no `RawLake` to append to: on AWS Firehose reads the stream and writes the lake.
 //!
+//! [`Operator`] asks what operators want to know, and no function needs.
+//!
 //! Invariant: an `Ok` means that AWS has acknowledged it; how failures are told apart is decided in module `failure`, how
 //! long anything is waited for in module `patience`.
 
@@ -30,6 +32,7 @@ mod failure;
 mod http_pool;
 mod kinesis_shards;
 mod kinesis_stream;
+mod operator;
 mod patience;
 mod plain_secret;
 mod quarantine;
@@ -45,9 +48,10 @@ pub use connect::{Aws, Target};
 pub use dynamodb::{Buckets, Catalog, CatalogOptions, Claims, Hours, Keys, Lanes};
 pub use kinesis_shards::Shards;
 pub use kinesis_stream::Stream;
+pub use operator::{Finding, Health, LogLine, LogPage, Operator, Stack, Waiting};
 pub use patience::Patience;
 pub use quarantine::QuarantineBucket;
 pub use snapshot::{Snapshot, SnapshotWriter};
-pub use spill::SpillQueue;
+pub use spill::{LAST_RESORT_FIELD, SpillQueue};
 pub use system::{SystemClock, SystemEntropy};
 pub use token_keys::{TokenKeysOptions, TokenSecret};

@@ -14,6 +14,8 @@ use crate::connect::Aws;
 use crate::failure;
 use crate::patience::Patience;
 
+/// The field of a log's line that holds a record which neither stream nor spill took, in the form of [`SpillQueue::body`].
+pub const LAST_RESORT_FIELD: &str = "last_resort_record";
 /// Most messages of one receipt.
 const MAX_MESSAGES: usize = 10;
 /// Longest time that a message may be hidden, seconds.
@@ -33,11 +35,11 @@ impl Aws {
     /// # Errors
     /// The queue's URL is missing.
     pub fn spill(&self, patience: Patience) -> Result<SpillQueue, ConfigError> {
-        Ok(SpillQueue {
-            client: self.sqs(),
-            url: self.name(Resource::SpillQueue)?,
+        Ok(SpillQueue::at(
+            self.sqs(),
+            self.name(Resource::SpillQueue)?,
             patience,
-        })
+        ))
     }
 }
 
@@ -49,6 +51,15 @@ struct Message {
 }
 
 impl SpillQueue {
+    /// The queue of this URL.
+    pub(crate) fn at(client: Client, url: String, patience: Patience) -> Self {
+        Self {
+            client,
+            url,
+            patience,
+        }
+    }
+
     /// The body of a record's message.
     ///
     /// # Errors

@@ -155,6 +155,26 @@ impl Account {
         self.place.name(resource)
     }
 
+    /// Calls an operation of a service that no adapter speaks to, by its JSON protocol.
+    pub fn call(&self, service: &str, target: &str, input: &serde_json::Value) {
+        use std::io::{Read, Write};
+        let address = self.emulator.url().trim_start_matches("http://");
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let (body, key) = (input.to_string(), &self.place.target.access_key_id);
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nX-Amz-Target: {target}\r\n\
+             Content-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential={key}/20260102/us-east-1/{service}/aws4_request, \
+             SignedHeaders=host, Signature=0\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{target}: {answer}");
+    }
+
     async fn table(&self, name: &str, partition: Key, sort: Option<Key>, indexes: &[Index]) {
         let of_indexes = indexes
             .iter()
