@@ -5,6 +5,7 @@
 mod client;
 mod config;
 mod load;
+mod operator;
 mod parse;
 mod serve;
 
@@ -47,6 +48,20 @@ enum Command {
     Metrics(client::metrics::Command),
     /// Click at a given rate, and compare what was sent with what is counted
     Load(load::LoadArgs),
+    /// Hold a stack on AWS, and its account, against a wanted peak
+    #[command(
+        after_help = "Example:\n  clickledger doctor --stack clickledger-prod --clicks-per-second 10000\n\n\
+        Region and credentials come from where the AWS CLI takes them; it only reads. It is in builds with --features aws."
+    )]
+    Doctor(operator::DoctorArgs),
+    /// Put clicks back that lie in the last-resort log or among the dead letters of a stack on AWS
+    #[command(
+        after_help = "Examples:\n  clickledger redrive --stack clickledger-prod --from -2h --dry-run\n  \
+        clickledger redrive --stack clickledger-prod --file exported.log\n  \
+        clickledger redrive --stack clickledger-prod --dead-letters\n\n\
+        A record that is put back twice is counted once. It is in builds with --features aws."
+    )]
+    Redrive(operator::RedriveArgs),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +72,8 @@ fn main() -> ExitCode {
         Command::Keys(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Metrics(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Load(args) => load::run(&args),
+        Command::Doctor(args) => args.run(),
+        Command::Redrive(args) => args.run(),
     };
     done.unwrap_or_else(|error| {
         if pipe_closed(&error) {

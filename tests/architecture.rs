@@ -25,6 +25,8 @@ struct Dependency {
     of: String,
     on: String,
     dev: bool,
+    /// Only with a feature that is not on by default.
+    optional: bool,
 }
 
 fn root() -> PathBuf {
@@ -73,6 +75,7 @@ fn dependencies() -> Vec<Dependency> {
             of: text(&of["name"]),
             on: text(&on["name"]),
             dev: on["kind"] == "dev",
+            optional: on["optional"] == true,
         })
         .collect()
 }
@@ -113,7 +116,10 @@ fn against_the_arrows(dependencies: &[Dependency]) -> Vec<String> {
         .iter()
         .filter(|d| ours(&d.on) && !MAY_USE_ALL.contains(&d.of.as_str()))
         .filter(|d| {
-            !(allowed_of_ours(&d.of).contains(&d.on.as_str()) || d.dev && d.on == "clickledger-testkit")
+            // What `doctor` and `redrive` need; `cargo run` must not build it.
+            let by_feature = d.optional && (&*d.of, &*d.on) == ("clickledger", "clickledger-aws");
+            let for_tests = d.dev && d.on == "clickledger-testkit";
+            !(allowed_of_ours(&d.of).contains(&d.on.as_str()) || by_feature || for_tests)
         })
         .map(|d| format!("{} may not depend on {}", d.of, d.on))
         .collect()
@@ -275,6 +281,7 @@ fn dependency(of: &str, on: &str, dev: bool) -> Dependency {
         of: of.into(),
         on: on.into(),
         dev,
+        optional: false,
     }
 }
 
@@ -343,6 +350,32 @@ fn arrows_that_point_the_wrong_way_are_found() {
             "{of} → {on}"
         );
     }
+}
+
+#[test]
+fn the_command_builds_aws_crates_only_where_it_is_asked_to() {
+    let optional = |on: &str| Dependency {
+        optional: true,
+        ..dependency("clickledger", on, false)
+    };
+    assert_eq!(
+        against_the_arrows(&[optional("clickledger-aws")]),
+        Vec::<String>::new()
+    );
+    assert_eq!(against_the_arrows(&[optional("clickledger-lambda")]).len(), 1);
+    let root: toml::Table = std::fs::read_to_string(root().join("Cargo.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let features = root["features"].as_table().unwrap();
+    assert!(
+        features["aws"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|f| f.as_str() == Some("dep:clickledger-aws"))
+    );
+    assert!(!features.contains_key("default"), "nothing is on by default");
 }
 
 #[test]
