@@ -1,5 +1,5 @@
 //! What one invocation of `click` costs, beside an empty function and beside the same handler written plainly: each a process
-//! of its own on a Lambda Runtime API, all in one run, interleaved. `scripts/bench lambda` builds and runs it:
+//! of its own on a Lambda Runtime API, all in one run, in short rounds that take turns. `scripts/bench lambda` builds and runs it:
 //!
 //!     bench-lambda FUNCTIONS NODE_FOLDER [INVOCATIONS [ROUNDS [STARTS]]]
 //!
@@ -251,7 +251,7 @@ fn main() -> Result<()> {
         &folder("folder of the Node handler")?,
     );
     let mut number = |otherwise: usize| arguments.next().map_or(Ok(otherwise), |number| number.parse());
-    let (invocations, rounds, starts) = (number(5_000)?, number(7)?, number(20)?);
+    let (invocations, rounds, starts) = (number(400)?, number(25)?, number(20)?);
 
     let services = Services::start(content()?)?;
     let events = Events::new()?;
@@ -273,7 +273,7 @@ fn main() -> Result<()> {
         .map(|candidate| start(candidate, &services))
         .collect::<Result<_>>()?;
     for (candidate, function) in candidates.iter().zip(&functions) {
-        invoke(candidate, function, WARMUP.min(invocations), &events, &services)?;
+        invoke(candidate, function, WARMUP, &events, &services)?;
     }
     for _ in 0..rounds {
         for ((candidate, function), measured) in candidates.iter().zip(&functions).zip(&mut measured) {
