@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use clickledger_tests::http::BROWSER;
+use clickledger_tests::until;
 use serde_json::{Value, json};
 
-use crate::lake::object;
-use crate::world::World;
+use crate::lake::{keys, object};
+use crate::world::{PATIENCE, World};
 
 const SNAPSHOT: &str = "catalogue/ads.ndjson";
 
@@ -13,8 +14,25 @@ const SNAPSHOT: &str = "catalogue/ads.ndjson";
 fn written(world: &World) -> Result<Vec<Value>> {
     let maintain = world.stack.output("MaintainFunctionName")?;
     world.stack.invoke(maintain, &json!({ "task": "snapshot" }))?;
+    stored(world)
+}
+
+/// The lines of the snapshot that is there.
+fn stored(world: &World) -> Result<Vec<Value>> {
     let body = String::from_utf8(object(world, SNAPSHOT)?.body)?;
     body.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+/// Without anybody's doing, in a stack that has stood for a minute.
+pub(crate) fn the_schedule_writes_the_snapshot(world: &World) -> Result<()> {
+    let ads = world.call("GET", "/v1/ads?limit=100", None, 200)?;
+    let ads = ads["items"].as_array().context("items")?.len();
+    until("the schedule has written every ad", PATIENCE * 3, || {
+        if keys(world, SNAPSHOT)?.is_empty() {
+            return Ok(None);
+        }
+        Ok((stored(world)?.len() == ads + 1).then_some(()))
+    })
 }
 
 pub(crate) fn the_snapshot_holds_every_ad(world: &World) -> Result<()> {

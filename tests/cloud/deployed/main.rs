@@ -100,5 +100,7 @@ fn under_the_policies_of_its_roles_and_behind_a_trusted_proxy_it_does_the_same()
 
 #[test]
 fn load_of_2000_clicks_loses_none_and_counts_none_twice() -> Result<()> {
-    load::nothing_is_lost_and_nothing_counted_twice(&World::deploy(true, &[])?)
+    let world = World::deploy(true, &[])?;
+    load::nothing_is_lost_and_nothing_counted_twice(&world)?;
+    catalogue::the_schedule_writes_the_snapshot(&world)
 }
