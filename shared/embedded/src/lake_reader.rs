@@ -29,9 +29,30 @@ use self::groups::Groups;
 use self::passes::in_passes;
 use self::window::{Kind, Window};
 
+/// What may be in memory at the same time, by thread but for the window.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    /// Ids of one pass: 36 MB as a set. (A set doubles beyond 1.8 million.)
+    ids: u64,
+    /// Counts of ads: 36 MB, and as much again while they are sorted.
+    ads: usize,
+    /// Other counts: 35 MB, and as much again while they are sorted.
+    others: usize,
+    /// Clicks of a window: some 20 MB.
+    window: usize,
+}
+
+const SIZES: Sizes = Sizes {
+    ids: 1_600_000,
+    ads: 1_500_000,
+    others: 800_000,
+    window: 100_000,
+};
+
 /// The embedded [`LakeReader`].
 #[derive(Clone)]
 pub struct LakeFolder {
+    sizes: Sizes,
     lake: Arc<PathBuf>,
     /// Where the results of recounts lie.
     results: Arc<PathBuf>,
@@ -47,6 +68,7 @@ impl LakeFolder {
             _ => {}
         }
         Ok(Self {
+            sizes: SIZES,
             lake: Arc::new(lake),
             results: Arc::new(results),
             window: Arc::default(),
@@ -67,6 +89,11 @@ impl LakeFolder {
 
     fn files(&self, arrivals: &Range<Hour>) -> io::Result<Vec<LakeFile>> {
         files::list(&self.lake, arrivals)
+    }
+
+    /// In how many passes the clicks of this hour (all, if `None`) are read.
+    fn passes(&self, files: &[LakeFile], hour: Option<Hour>) -> io::Result<u64> {
+        Ok(passes::expected(files, hour)?.div_ceil(self.sizes.ids))
     }
 
     /// These clicks, as far as they lie in the slice.
@@ -100,10 +127,12 @@ impl LakeFolder {
     ) -> io::Result<(Vec<LakeClick>, bool)> {
         let kept = self.window.lock().unwrap_or_else(PoisonError::into_inner).take();
         let files = self.files(&slice.arrivals)?;
-        let window = Window::brought_up(kept, kind, slice, after, limit, &files)?;
-        let page = window.page(after, limit);
-        *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(window);
-        Ok(page)
+        let window = Window::brought_up(kept, (kind, slice), after, self.sizes.window, limit, &files)?;
+        let (page, more) = window.page(after, limit);
+        if more {
+            *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(window);
+        }
+        Ok((page, more))
     }
 
     fn orphans(
@@ -119,7 +148,7 @@ impl LakeFolder {
         };
         let mut orphans = Vec::new();
         loop {
-            let (duplicates, more) = self.listed(Kind::Duplicate, slice, after, window::CLICKS)?;
+            let (duplicates, more) = self.listed(Kind::Duplicate, slice, after, self.sizes.window)?;
             let wanted = duplicates.iter().filter_map(|click| click.duplicate_of).collect();
             let found = self.find(&owners, &wanted)?;
             after = duplicates.last().map(|last| last.click.click_id);
@@ -139,10 +168,10 @@ impl LakeFolder {
     fn hours(&self, arrivals: &Range<Hour>) -> io::Result<Vec<ClickedHour>> {
         type Hours = HashMap<Hour, (u64, Hour)>;
         let files = self.files(arrivals)?;
-        let expected = passes::expected(&files, None)?;
+        let passes = self.passes(&files, None)?;
         let found = in_passes(
             &files,
-            expected,
+            passes,
             None,
             || Ok(Hours::new()),
             |hours: &mut Hours, click, first, arrival| {
@@ -170,13 +199,13 @@ impl LakeFolder {
 
     fn recount_hour(&self, hour: Hour, arrivals: &Range<Hour>) -> io::Result<Recount> {
         let files = self.files(arrivals)?;
-        let expected = passes::expected(&files, Some(hour))?;
+        let passes = self.passes(&files, Some(hour))?;
         let folder = result::Folder::new(&self.results)?;
         let groups = in_passes(
             &files,
-            expected,
+            passes,
             Some(hour),
-            || Ok(Groups::new(folder.runs())),
+            || Ok(Groups::new(folder.runs(), self.sizes)),
             |groups: &mut Groups, click, first, _| groups.add(click, first),
         )?;
         let mut runs = Vec::new();
@@ -276,3 +305,6 @@ impl LakeReader for LakeFolder {
             .await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,7 @@ fn hour_of(name: &str, day: Day) -> Option<Hour> {
 fn form_of(name: &str) -> Option<Form> {
     if name.ends_with(".ndjson") {
         Some(Form::Lines)
-    } else if name.ends_with(".ndjson.gz") || name.ends_with(".gz") {
+    } else if name.ends_with(".gz") {
         Some(Form::Gzip)
     } else {
         None
@@ -173,9 +173,9 @@ pub(super) fn lines_of(reader: &mut impl Read, whole: bool, mut each: impl FnMut
     Ok(given)
 }
 
-/// How many threads read: more would only compete for the same disk.
+/// How many threads read: each has its own share of memory (see `Sizes`).
 pub(super) fn workers() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4))
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(2))
 }
 
 /// Goes over all lines of all files, several files at a time; each thread has a state of its own.

@@ -16,13 +16,9 @@ use clickledger_core::domain::time::Minute;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::Sizes;
 use super::result::Runs;
 use crate::hot::stored;
-
-/// Counts of ads in memory: 36 MB, and as much again while they are sorted.
-const ADS: usize = 1_500_000;
-/// Other counts in memory: 35 MB, and as much again while they are sorted.
-const OTHERS: usize = 800_000;
 
 /// Beside the counters of [`CounterKey`]: clicks that are valid but unclaimed.
 pub(super) const UNCLAIMED: u16 = 0xFFFE;
@@ -71,6 +67,7 @@ struct Owners {
 
 /// One thread's counts.
 pub(super) struct Groups {
+    sizes: Sizes,
     runs: Runs,
     written: Vec<PathBuf>,
     places: HashMap<Owners, u32, RandomState>,
@@ -81,8 +78,9 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    pub(super) fn new(runs: Runs) -> Self {
+    pub(super) fn new(runs: Runs, sizes: Sizes) -> Self {
         Self {
+            sizes,
             runs,
             written: Vec::new(),
             places: HashMap::default(),
@@ -117,10 +115,10 @@ impl Groups {
             let key = Key::new(Entity::Placement(placement), place, counter);
             *self.others.entry(key).or_insert(0) += 1;
         }
-        if self.ads.len() >= ADS {
+        if self.ads.len() >= self.sizes.ads {
             self.write_ads()?;
         }
-        if self.others.len() >= OTHERS {
+        if self.others.len() >= self.sizes.others {
             self.write_others()?;
         }
         Ok(())
@@ -148,7 +146,7 @@ impl Groups {
             ] {
                 *self.others.entry(Key::new(entity, place, counter)).or_insert(0) += count;
             }
-            if self.others.len() >= OTHERS {
+            if self.others.len() >= self.sizes.others {
                 write_others(&mut self.others, &mut self.written, &self.runs)?;
             }
         }

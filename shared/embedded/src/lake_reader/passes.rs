@@ -12,10 +12,6 @@ use hashbrown::HashSet;
 
 use super::files::{Form, LakeFile, click_id_of, in_threads, lines, lines_of, workers};
 
-/// Ids of one pass: 36 MB as a set, and there are as many sets as threads. A set doubles beyond 1.8 million.
-const IDS: u64 = 1_600_000;
-/// Fewer ids than this are not worth a thread of their own.
-const FEW_IDS: u64 = 100_000;
 /// One sample for so many bytes of a file.
 const SAMPLE_EVERY: u64 = 32 << 20;
 /// Bytes of a sample.
@@ -63,13 +59,14 @@ fn pass_of(id: ClickId, passes: u64) -> u64 {
 /// and its partition. All rows of a click come to the same state; there are as many states as threads.
 pub(super) fn in_passes<S: Send>(
     files: &[LakeFile],
-    expected: u64,
+    passes: u64,
     hour: Option<Hour>,
     state: impl Fn() -> io::Result<S> + Sync,
     each: impl Fn(&mut S, &CountedClick, bool, Hour) -> io::Result<()> + Sync,
 ) -> io::Result<Vec<S>> {
-    let threads = (workers() as u64).min(expected / FEW_IDS + 1);
-    let passes = expected.div_ceil(IDS).max(threads);
+    // Every pass reads all files, so all threads get as many.
+    let threads = workers() as u64;
+    let passes = passes.next_multiple_of(threads).max(threads);
     let next = AtomicU64::new(0);
     in_threads(threads as usize, || {
         let (mut state, mut ids) = (state()?, HashSet::<ClickId, RandomState>::default());

@@ -11,9 +11,6 @@ use clickledger_core::ports::{LakeClick, LakeSlice};
 use super::files::{LakeFile, click_id_of, in_threads, lines, workers};
 use super::is_of;
 
-/// Clicks of a window: some 20 MB.
-pub(super) const CLICKS: usize = 100_000;
-
 /// Which clicks are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -59,9 +56,9 @@ impl Window {
     /// new one; with all that lies in the files now.
     pub(super) fn brought_up(
         kept: Option<Self>,
-        kind: Kind,
-        slice: &LakeSlice,
+        (kind, slice): (Kind, &LakeSlice),
         after: Option<ClickId>,
+        room: usize,
         limit: usize,
         files: &[LakeFile],
     ) -> io::Result<Self> {
@@ -81,7 +78,7 @@ impl Window {
             slice: slice.clone(),
             after,
             clicks: BTreeMap::new(),
-            room: limit.saturating_add(1).max(CLICKS),
+            room: room.max(limit),
             more: false,
             read: HashMap::new(),
         };
