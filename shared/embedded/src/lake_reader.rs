@@ -4,6 +4,10 @@
 //! Whatever lies in the folder, memory stays within bounds: ids are gathered in several passes over the files (module
 //! `passes`), counts are spilled as sorted runs and merged (`groups`), and single clicks are listed by windows (`window`).
 
+#[cfg(feature = "parquet")]
+mod columns;
+#[cfg(feature = "parquet")]
+mod compact;
 mod files;
 mod groups;
 mod passes;
@@ -85,6 +89,17 @@ impl LakeFolder {
             .await
             .map_err(PortError::unavailable)?
             .map_err(PortError::unavailable)
+    }
+
+    /// Makes one Parquet file of an arrival partition's lines, and removes what it was made of; says how many lines were
+    /// moved. For partitions that nothing is appended to any more: those of days that are sealed.
+    ///
+    /// # Errors
+    /// [`PortError::Unavailable`] where files can't be read or written; then the lines lie where they lay.
+    #[cfg(feature = "parquet")]
+    pub async fn compact(&self, arrival: Hour) -> PortResult<u64> {
+        self.work(move |reader| compact::compact(&reader.lake, arrival))
+            .await
     }
 
     fn files(&self, arrivals: &Range<Hour>) -> io::Result<Vec<LakeFile>> {

@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | `clickledger.db` | everything that changes: claims, the stream, partials, lane logs, ads, keys … |
 //! | `lake/dt=YYYY-MM-DD/hr=HH/<shard>.ndjson` | every record, under the hour of its arrival |
+//! | `lake/dt=…/hr=…/clicks-<number>.parquet` | the same, once the day is sealed and compacted (feature `parquet`) |
 //! | `recounts/` | results of recounts, while these are worked on |
 //! | `quarantine/dt=YYYY-MM-DD.ndjson` | what can never be counted |
 //! | `clickledger.lock` | nothing: whoever has the folder open holds its lock |

@@ -61,7 +61,7 @@ fn make_folders(folder: &Path) -> io::Result<()> {
 }
 
 /// A new name in a folder is durable only once the folder is.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() {
         Path::new(".")
     } else {

@@ -18,6 +18,8 @@ pub(super) enum Form {
     Lines,
     /// As Firehose delivers them: gzip, whole from the first.
     Gzip,
+    /// As compaction writes them: Parquet, whole from the first.
+    Parquet,
 }
 
 /// A file of the lake.
@@ -62,6 +64,8 @@ fn form_of(name: &str) -> Option<Form> {
         Some(Form::Lines)
     } else if name.ends_with(".gz") {
         Some(Form::Gzip)
+    } else if name.ends_with(".parquet") {
+        Some(Form::Parquet)
     } else {
         None
     }
@@ -127,7 +131,28 @@ pub(super) fn lines(file: &LakeFile, each: impl FnMut(&[u8])) -> io::Result<u64>
             }
             Ok(length)
         }
+        Form::Parquet => {
+            let length = opened.metadata()?.len();
+            if file.from < length {
+                parquet_lines(opened, each)?;
+            }
+            Ok(length)
+        }
     }
+}
+
+#[cfg(feature = "parquet")]
+fn parquet_lines(file: File, each: impl FnMut(&[u8])) -> io::Result<()> {
+    super::columns::lines(file, each)
+}
+
+/// Passing over them would lose counts.
+#[cfg(not(feature = "parquet"))]
+fn parquet_lines(_: File, _: impl FnMut(&[u8])) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "the lake was compacted to Parquet, which this program was built without",
+    ))
 }
 
 /// Gives every line to `each`; the last one, where it has no end, only if `whole` says that nothing will follow. Says how

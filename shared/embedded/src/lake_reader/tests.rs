@@ -227,3 +227,99 @@ async fn recount_leaves_its_result_and_nothing_else() {
     assert!(matches!(failed, Err(PortError::Unavailable(_))), "{failed:?}");
     assert_eq!(std::fs::read_dir(&results).unwrap().count(), 0);
 }
+
+/// Objects that were compacted as soon as they were delivered, now and then; or not yet.
+#[cfg(feature = "parquet")]
+mod compacted {
+    use super::*;
+
+    struct Compacted(RawFolder);
+
+    #[async_trait]
+    impl LakeUnderTest for Compacted {
+        fn reader(&self) -> &dyn LakeReader {
+            &self.0.reader
+        }
+
+        async fn deliver(&self, arrival: Hour, lines: Vec<Vec<u8>>) {
+            let delivered = self.0.delivered.load(Ordering::Relaxed);
+            if delivered % 4 == 3 {
+                // Alone, and not torn: only whole files are compacted.
+                let path = self
+                    .0
+                    .partition(arrival)
+                    .join(format!("whole-{delivered}.ndjson"));
+                std::fs::write(path, lines.concat()).unwrap();
+                assert!(self.0.reader.compact(arrival).await.unwrap() >= lines.len() as u64);
+                self.0.delivered.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.0.deliver(arrival, lines).await;
+            }
+        }
+    }
+
+    async fn open_compacted() -> (Compacted, TempDir) {
+        let (lake, dir) = open_tiny().await;
+        (Compacted(lake), dir)
+    }
+
+    clickledger_testkit::lake_reader_contract!(open_compacted);
+
+    fn names(folder: &std::path::Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn compaction_leaves_one_file_and_the_same_recount() {
+        let (lake, _alive) = open_tiny().await;
+        let folder = lake.partition(HOUR);
+        let lines: Vec<Vec<u8>> = records(500)
+            .iter()
+            .map(|record| record.to_line().unwrap())
+            .collect();
+        std::fs::write(folder.join("shardId-000000000000.ndjson"), lines[..300].concat()).unwrap();
+        std::fs::write(folder.join("shardId-000000000001.ndjson"), lines[200..].concat()).unwrap();
+        let rows = async || {
+            let recount = lake.reader.recount(HOUR, around()).await.unwrap();
+            (
+                recount.totals,
+                lake.reader.rows(&recount.id, 0, 10_000).await.unwrap(),
+            )
+        };
+        let before = rows().await;
+        assert_eq!((before.0.rows, before.0.clicks), (600, 500), "a row stays a row");
+        assert_eq!(lake.reader.compact(HOUR).await.unwrap(), 600);
+        assert_eq!(rows().await, before);
+        let compacted = names(&folder);
+        assert_eq!(compacted.len(), 1, "{compacted:?}");
+        assert!(compacted[0].ends_with(".parquet"));
+        assert_eq!(
+            lake.reader.compact(HOUR).await.unwrap(),
+            0,
+            "nothing is left to be compacted"
+        );
+        assert_eq!(names(&folder), compacted);
+    }
+
+    #[tokio::test]
+    async fn file_that_is_torn_or_broken_is_not_compacted() {
+        let (lake, _alive) = open_tiny().await;
+        let folder = lake.partition(HOUR);
+        let mut line = records(1)[0].to_line().unwrap();
+        line.pop();
+        std::fs::write(folder.join("shardId-000000000000.ndjson"), &line).unwrap();
+        assert_eq!(lake.reader.compact(HOUR).await.unwrap(), 0);
+        std::fs::write(folder.join("broken.gz"), b"not gzip").unwrap();
+        assert!(lake.reader.compact(HOUR).await.is_err());
+        assert_eq!(names(&folder), ["broken.gz", "shardId-000000000000.ndjson"]);
+        assert_eq!(
+            std::fs::read(folder.join("shardId-000000000000.ndjson")).unwrap(),
+            line
+        );
+    }
+}
