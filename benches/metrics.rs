@@ -1,8 +1,9 @@
 //! Queries of one busy ad: `cargo bench -p clickledger-benches --bench metrics`.
 //!
 //! Every minute of a year has a partial from each of two shards, with about thirty device × country cells. The queries
-//! are over a day, a month and a year of them, once on the embedded database and once on minutes that lie ready in
-//! memory: the difference is the reading. After criterion's means come the percentiles of single queries, as a table.
+//! are over a day, a month and a year of them: on the embedded database, live (from partials) and sealed (from hours and
+//! days), and on minutes that lie ready in memory: the difference is the reading. After criterion's means come the
+//! percentiles of single queries, as a table.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // criterion's macros; and a benchmark's output is for the console.
 
 use std::hint::black_box;
@@ -16,10 +17,14 @@ use clickledger_core::domain::country::Country;
 use clickledger_core::domain::device::Device;
 use clickledger_core::domain::entity::{BucketKey, Entity};
 use clickledger_core::domain::ids::AdId;
+use clickledger_core::domain::manifest::{HourState, Manifest};
+use clickledger_core::domain::sealed::{SealedDay, SealedHour};
 use clickledger_core::domain::sequence::SequenceNumber;
-use clickledger_core::domain::time::{DAY_MS, MINUTE_MS, Minute};
+use clickledger_core::domain::time::{DAY_MS, Day, Hour, MINUTE_MS, Minute};
 use clickledger_core::domain::verdict::Verdict;
-use clickledger_core::ports::{BucketStore, Clock, MinuteTotals, PortError, PortResult};
+use clickledger_core::ports::{
+    BucketStore, Clock, Manifests, MinuteTotals, PortError, PortResult, SealedCounts,
+};
 use clickledger_core::service::metrics::{
     CountStores, Granularity, GroupBy, MetricsConfig, MetricsQuery, MetricsService,
 };
@@ -155,8 +160,56 @@ async fn fill(buckets: &dyn BucketStore) {
     }
 }
 
+/// The same year sealed, and a day on both sides of it for the zones.
+async fn seal(manifests: &dyn Manifests, sealed: &dyn SealedCounts, minutes: &[Bucket]) {
+    let first = Hour::of(FROM_MS).0;
+    let mut hours = Vec::new();
+    for (place, minutes) in minutes.chunks(60).enumerate() {
+        let hour = Hour(first + place as i64);
+        let item = SealedHour {
+            entity: AD,
+            hour,
+            version: 1,
+            minutes: (0..)
+                .zip(minutes.iter().map(|bucket| bucket.counters.clone()))
+                .collect(),
+        };
+        sealed.write_hours(hour, 1, 0, vec![item.clone()]).await.unwrap();
+        hours.push(item);
+    }
+    let days = Day::of(FROM_MS).0 - 1..Day::of(FROM_MS).0 + YEAR_MINUTES / 1440 + 1;
+    for day in days.map(Day) {
+        for hour in day.hours() {
+            let manifest = Manifest {
+                state: HourState::Sealed,
+                version: 1,
+                ..Manifest::open(hour)
+            };
+            assert!(manifests.flip(&manifest).await.unwrap());
+        }
+        let of_day = (day.first_hour().0 - first).clamp(0, hours.len() as i64) as usize;
+        let of_day = &hours[of_day..(of_day + 24).min(hours.len())];
+        let items = SealedDay::of_hours(AD, day, 1, of_day);
+        sealed.write_days(items.into_iter().collect()).await.unwrap();
+        let generation = manifests.days(day, Day(day.0 + 1)).await.unwrap()[0].generation;
+        assert!(manifests.flip_day(day, generation, 1).await.unwrap());
+    }
+}
+
 /// The queries, by name.
 fn queries() -> Vec<(&'static str, MetricsQuery)> {
+    // A local year begins at local midnight.
+    let year = |zone: &str, offset_minutes: i64, group_by| MetricsQuery {
+        entity: AD,
+        from_ms: FROM_MS - offset_minutes * MINUTE_MS,
+        to_ms: FROM_MS - offset_minutes * MINUTE_MS + 365 * DAY_MS,
+        granularity: Granularity::Day,
+        group_by,
+        window: None,
+        time_zone: zone.to_owned(),
+        limit: None,
+        cursor: None,
+    };
     let query = |days, granularity, group_by| MetricsQuery {
         entity: AD,
         from_ms: FROM_MS,
@@ -184,6 +237,18 @@ fn queries() -> Vec<(&'static str, MetricsQuery)> {
         ("31 days by hour and country", query(31, Hour, GroupBy::Country)),
         ("31 days by minute, first page", query(31, Minute, GroupBy::None)),
         ("365 days by day", query(365, Day, GroupBy::None)),
+        ("a year by day, UTC", year("UTC", 0, GroupBy::None)),
+        ("a year by day, Kolkata", year("Asia/Kolkata", 330, GroupBy::None)),
+        (
+            "a year by day, New York",
+            year("America/New_York", -300, GroupBy::None),
+        ),
+        (
+            "a year by day, Lord Howe",
+            year("Australia/Lord_Howe", 660, GroupBy::None),
+        ),
+        ("a year by day and verdict, UTC", year("UTC", 0, GroupBy::Verdict)),
+        ("a year by day and device, UTC", year("UTC", 0, GroupBy::Device)),
     ]
 }
 
@@ -213,13 +278,30 @@ fn main() {
     let embedded = Embedded::open(dir.path(), OpenOptions::default()).unwrap();
     runtime.block_on(fill(&embedded.buckets()));
 
-    let service = |buckets: Arc<dyn BucketStore>| {
+    let ready = Arc::new(Ready::new());
+    let sealed_dir = tempfile::tempdir().unwrap();
+    let sealed = Embedded::open(sealed_dir.path(), OpenOptions::default()).unwrap();
+    let seals = Arc::new(sealed.seals());
+    runtime.block_on(seal(&*seals, &*seals, &ready.buckets));
+
+    let service = |stores: CountStores| {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        MetricsService::new(CountStores::unsealed(buckets), clock, MetricsConfig::default())
+        MetricsService::new(stores, clock, MetricsConfig::default())
+    };
+    let live = CountStores {
+        buckets: Arc::new(embedded.buckets()),
+        manifests: Arc::new(embedded.seals()),
+        sealed: Arc::new(embedded.seals()),
+    };
+    let sealed_stores = CountStores {
+        buckets: Arc::new(sealed.buckets()),
+        manifests: seals.clone(),
+        sealed: seals,
     };
     let services = [
-        ("embedded", service(Arc::new(embedded.buckets()))),
-        ("memory", service(Arc::new(Ready::new()))),
+        ("live", service(live)),
+        ("sealed", service(sealed_stores)),
+        ("memory", service(CountStores::unsealed(ready))),
     ];
 
     let mut criterion = Criterion::default().configure_from_args().sample_size(20);
@@ -242,4 +324,5 @@ fn main() {
         percentiles(&runtime, name, service);
     }
     runtime.block_on(embedded.close());
+    runtime.block_on(sealed.close());
 }

@@ -8,6 +8,7 @@ mod sources;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::http::HeaderName;
@@ -19,6 +20,7 @@ use url::Url;
 
 use self::sources::Sources;
 pub(crate) use self::sources::{BadFile, BadSetting};
+use crate::parse;
 
 /// The server that a client command talks to, and the key that it brings.
 #[derive(Debug, Clone, Args)]
@@ -84,6 +86,10 @@ pub(crate) struct ServeArgs {
     /// CLICKLEDGER_PROXY_SECRET [default: none; CLICKLEDGER_PROXY_HOPS, proxy_hops]
     #[arg(long, value_name = "N")]
     proxy_hops: Option<String>,
+    /// How often hours that are over are looked for, to be proved and sealed, such as 1m; or off [default: 1m;
+    /// CLICKLEDGER_RECONCILE_EVERY, reconcile_every]
+    #[arg(long, value_name = "TIME")]
+    reconcile_every: Option<String>,
     /// json or text, on standard error [default: json; CLICKLEDGER_LOG_FORMAT, log_format]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -116,6 +122,8 @@ pub(crate) struct Config {
     /// Where they name the client's country.
     pub(crate) country_header: Option<HeaderName>,
     pub(crate) admin_key: Option<PresentedKey>,
+    /// How often sealing is due; `None`: never.
+    pub(crate) reconcile_every: Option<Duration>,
     pub(crate) log_format: LogFormat,
     pub(crate) log: String,
 }
@@ -134,6 +142,8 @@ pub(crate) enum Half {
     NoHops,
 }
 
+/// Looking for hours to seal where there are none costs a few reads.
+const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 /// Where a proxy sends its secret, unless told otherwise.
 const PROXY_SECRET_HEADER: HeaderName = HeaderName::from_static("x-clickledger-proxy-secret");
 
@@ -187,6 +197,16 @@ impl Config {
             admin_key: sources.get("admin_key", "a key of the form clk_<key id>_<secret>", |text| {
                 text.parse().ok()
             })?,
+            reconcile_every: sources
+                .get(
+                    "reconcile_every",
+                    "a length of time such as 30s, 1m or 1h, or off",
+                    |text| match text {
+                        "off" => Some(None),
+                        text => parse::duration(text).ok().map(Some),
+                    },
+                )?
+                .unwrap_or(Some(RECONCILE_EVERY)),
             log_format: sources
                 .get("log_format", "json or text", |text| match text {
                     "json" => Some(LogFormat::Json),

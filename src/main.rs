@@ -4,9 +4,11 @@
 
 mod client;
 mod config;
+mod folder;
 mod load;
 mod operator;
 mod parse;
+mod sealing;
 mod serve;
 
 use std::io::{self, Write};
@@ -46,6 +48,12 @@ enum Command {
     Keys(client::keys::Command),
     /// Counts by the minute, hour or day
     Metrics(client::metrics::Command),
+    /// Recount a past range, show what differs, and correct it; or show what sealing found
+    #[command(
+        after_help = "Examples:\n  clickledger reconcile --from 2026-01-01 --to 2026-01-02 --dry-run\n  clickledger reconcile --from -7d --to today --yes\n  \
+        clickledger reconcile --from yesterday --to today --data /var/lib/clickledger\n  clickledger reconcile report --from -1d"
+    )]
+    Reconcile(client::reconcile::Command),
     /// Click at a given rate, and compare what was sent with what is counted
     Load(load::LoadArgs),
     /// Hold a stack on AWS, and its account, against a wanted peak
@@ -71,6 +79,7 @@ fn main() -> ExitCode {
         Command::Placements(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Keys(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Metrics(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Reconcile(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Load(args) => load::run(&args),
         Command::Doctor(args) => args.run(),
         Command::Redrive(args) => args.run(),

@@ -9,3 +9,4 @@ pub(crate) mod metrics;
 mod output;
 pub(crate) mod placements;
 pub(crate) mod problem;
+pub(crate) mod reconcile;

@@ -37,7 +37,7 @@ pub(crate) enum BadFile {
     },
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "listen",
     "data",
     "shards",
@@ -48,6 +48,7 @@ const NAMES: [&str; 12] = [
     "proxy_forwarding",
     "country_header",
     "admin_key",
+    "reconcile_every",
     "log_format",
     "log",
 ];
@@ -93,6 +94,7 @@ impl Sources {
             ("shards", &args.shards),
             ("max_connections", &args.max_connections),
             ("proxy_hops", &args.proxy_hops),
+            ("reconcile_every", &args.reconcile_every),
             ("log_format", &args.log_format),
             ("log", &args.log),
         ] {

@@ -1,4 +1,4 @@
-//! What goes on beside requests: the pumps, settling, keys, forgetting.
+//! What goes on beside requests: the pumps, settling, keys, sealing, forgetting.
 //!
 //! Invariant: a loop ends only when it is told to; whatever fails is tried again, later each time. The pumps stop after
 //! everything else, when they have worked what is on the stream.
@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::counters::{PUMP_FAILURES, PUMPED, SETTLED};
+use super::reconcile::Sealing;
 
 /// How long a loop that has nothing to do waits, if nobody wakes it.
 const IDLE: Duration = Duration::from_secs(5);
@@ -133,6 +134,11 @@ impl Loops {
                 Ok(forgotten.claims >= step || forgotten.records >= step)
             }
         });
+    }
+
+    /// Proves and seals hours and days.
+    pub(super) fn seal(&mut self, sealing: Sealing) {
+        self.services.spawn(sealing.run(self.stop_services.subscribe()));
     }
 
     /// Does `work` again and again; at once where it says that there is more.

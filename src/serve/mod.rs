@@ -7,6 +7,7 @@ mod counters;
 mod exposition;
 mod listener;
 mod loops;
+mod reconcile;
 mod signals;
 mod start;
 
@@ -32,17 +33,20 @@ use clickledger_core::service::maintenance::{Maintenance, MaintenanceConfig, Mai
 use clickledger_core::service::metrics::{CountStores, MetricsConfig, MetricsService};
 use clickledger_core::service::placements::PlacementsService;
 use clickledger_core::service::pump::LakeDelivery;
+use clickledger_core::service::reconciliations::ReconciliationsService;
 use clickledger_core::service::settle::{Settle, SettlePorts};
 use clickledger_embedded::{Embedded, OpenOptions, SystemClock, SystemEntropy};
-use clickledger_http::{EdgeConfig, Readiness, Services};
+use clickledger_http::{EdgeConfig, Readiness, Restatements, Services};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
 use self::loops::{Loops, Pumping};
+use self::reconcile::Sealing;
 use self::signals::Signals;
 use self::start::AdminKey;
 use crate::config::{Config, LogFormat, ServeArgs};
+use crate::sealing;
 
 /// Records of one batch. Here a batch has no deadline, and every one costs commits.
 const BATCH: usize = 10_000;
@@ -101,7 +105,8 @@ async fn serve(config: Config) -> Result<()> {
         .await
         .context("loading the token keys")?;
     let keys = Arc::new(keys);
-    let services = services(&store, &keys, Arc::clone(&ready));
+    let (orders, ordered) = reconcile::orders();
+    let services = services(&store, &keys, Arc::clone(&ready), Arc::new(orders));
 
     let own_url = format!("http://{address}");
     let (admin_key, first) = start::admin_key(&services, config.admin_key.as_ref(), address).await?;
@@ -122,7 +127,12 @@ async fn serve(config: Config) -> Result<()> {
     let router = exposition::route(recorder, Arc::clone(&services.keys))
         .fallback_service(clickledger_http::router(services, edge));
 
-    let loops = loops(&store, &keys).await?;
+    let mut loops = loops(&store, &keys).await?;
+    loops.seal(Sealing {
+        reconcile: Arc::new(sealing::reconcile(&store)),
+        every: config.reconcile_every,
+        orders: ordered,
+    });
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(listener::serve(listener, router, config.max_connections, stopped));
     tracing::info!(%address, shards, "serving");
@@ -142,7 +152,12 @@ async fn serve(config: Config) -> Result<()> {
     Ok(())
 }
 
-fn services(store: &Embedded, keys: &Arc<KeyRing>, ready: Arc<Ready>) -> Services {
+fn services(
+    store: &Embedded,
+    keys: &Arc<KeyRing>,
+    ready: Arc<Ready>,
+    restatements: Arc<dyn Restatements>,
+) -> Services {
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let ports = ClickPorts {
         catalog: Arc::new(store.catalog()),
@@ -162,6 +177,12 @@ fn services(store: &Embedded, keys: &Arc<KeyRing>, ready: Arc<Ready>) -> Service
         entropy.clone(),
         config.life.token_ms,
     );
+    let seals = Arc::new(store.seals());
+    let stores = CountStores {
+        buckets: Arc::new(store.buckets()),
+        manifests: seals.clone(),
+        sealed: seals.clone(),
+    };
     Services {
         click: Arc::new(ClickService::new(
             ports,
@@ -173,11 +194,9 @@ fn services(store: &Embedded, keys: &Arc<KeyRing>, ready: Arc<Ready>) -> Service
         placements: Arc::new(placements),
         impressions: Arc::new(impressions),
         keys: Arc::new(KeysService::new(Arc::new(store.keys()), clock.clone(), entropy)),
-        metrics: MetricsService::new(
-            CountStores::unsealed(Arc::new(store.buckets())),
-            clock.clone(),
-            MetricsConfig::default(),
-        ),
+        metrics: MetricsService::new(stores, clock.clone(), MetricsConfig::default()),
+        reconciliations: ReconciliationsService::new(seals.clone(), seals),
+        restatements,
         clock,
         ready,
     }

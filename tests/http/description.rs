@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::reconciliations::{SEALED, sealed};
 use crate::world::{World, get, request};
 
 async fn description(world: &World) -> Value {
@@ -25,6 +26,7 @@ async fn every_route_is_described_and_every_described_route_is_there() {
             let asked = path
                 .replace("{slot}", "top")
                 .replace("{key_id}", "AAAAAAAAAAAA")
+                .replace("{hour}", "2026-01-02T00:00:00Z")
                 .replace("{ad_id}", "1")
                 .replace("{campaign_id}", "1")
                 .replace("{advertiser_id}", "1")
@@ -61,6 +63,8 @@ async fn every_route_is_described_and_every_described_route_is_there() {
         "GET /v1/placements/{placement_id}/metrics",
         "GET /v1/placements/{slot}",
         "GET /v1/placements/{slot}/entries",
+        "GET /v1/reconciliations",
+        "GET /v1/reconciliations/{hour}/corrections",
         "HEAD /click",
         "OPTIONS /click",
         "OPTIONS /v1/placements/{slot}",
@@ -69,6 +73,7 @@ async fn every_route_is_described_and_every_described_route_is_there() {
         "POST /v1/ads",
         "POST /v1/keys",
         "POST /v1/keys/{key_id}/rotate",
+        "POST /v1/reconciliations",
         "PUT /v1/placements/{slot}",
     ];
     assert_eq!(
@@ -146,6 +151,7 @@ async fn answers_have_the_described_shapes() {
     let document = description(&world).await;
     let schemas = &document["components"]["schemas"];
     let ad = world.ad(9).await;
+    sealed(&world, &ad).await;
     let placement = world.slot("top", &[&ad]).await;
     let key = world
         .ask(
@@ -174,6 +180,23 @@ async fn answers_have_the_described_shapes() {
         ),
         ("ShownAd", world.send(get("/v1/placements/top")).await),
         ("KeyList", world.ask("GET", "/v1/keys", None).await),
+        ("ReportList", world.ask("GET", "/v1/reconciliations", None).await),
+        (
+            "CorrectionList",
+            world
+                .ask("GET", &format!("/v1/reconciliations/{SEALED}/corrections"), None)
+                .await,
+        ),
+        (
+            "RestatementView",
+            world
+                .ask(
+                    "POST",
+                    "/v1/reconciliations",
+                    Some(json!({ "from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z" })),
+                )
+                .await,
+        ),
         ("Health", world.send(get("/healthz")).await),
         ("ProblemDocument", world.send(get("/click")).await),
         ("ProblemDocument", world.send(get("/x")).await),

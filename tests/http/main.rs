@@ -12,6 +12,7 @@ mod keys;
 mod logs;
 mod placements;
 mod problems;
+mod reconciliations;
 mod sockets;
 mod tenants;
 mod world;

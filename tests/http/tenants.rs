@@ -95,6 +95,24 @@ async fn every_route_answers_every_key_as_its_scope_says() {
         ),
         (
             "GET",
+            "/v1/reconciliations".into(),
+            None,
+            [403, 403, 403, 403, 403, 200],
+        ),
+        (
+            "POST",
+            "/v1/reconciliations".into(),
+            Some(json!({ "from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z" })),
+            [403, 403, 403, 403, 403, 202],
+        ),
+        (
+            "GET",
+            "/v1/reconciliations/2026-01-01T00:00:00Z/corrections".into(),
+            None,
+            [200, 200, 200, 403, 403, 200],
+        ),
+        (
+            "GET",
             "/v1/placements".into(),
             None,
             [403, 403, 403, 403, 403, 200],

@@ -1,8 +1,8 @@
 //! A router with a data folder of its own, on a clock that the test sets.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use axum::Router;
@@ -25,8 +25,11 @@ use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::{CountStores, MetricsConfig, MetricsService};
 use clickledger_core::service::placements::PlacementsService;
 use clickledger_core::service::pump::Pump;
+use clickledger_core::service::reconcile::Restatement;
+use clickledger_core::service::reconciliations::ReconciliationsService;
 use clickledger_embedded::{Catalog, CommitGate, Embedded, OpenOptions, SystemEntropy};
-use clickledger_http::{EdgeConfig, Readiness, Services, router};
+use clickledger_http::{EdgeConfig, Readiness, Restatements, Services, router};
+use clickledger_testkit::memory::MemorySeals;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -115,6 +118,24 @@ impl AdCatalog for Switched {
     }
 }
 
+/// Restatements that are asked for and never done.
+#[derive(Default)]
+pub(crate) struct Orders {
+    pub(crate) placed: Mutex<Vec<Restatement>>,
+    pub(crate) refused: AtomicBool,
+}
+
+#[async_trait]
+impl Restatements for Orders {
+    async fn start(&self, order: Restatement) -> PortResult<()> {
+        if self.refused.load(Ordering::Relaxed) {
+            return Err(PortError::unavailable("its inner life"));
+        }
+        self.placed.lock().unwrap().push(order);
+        Ok(())
+    }
+}
+
 struct AlwaysReady;
 
 #[async_trait]
@@ -131,6 +152,9 @@ pub(crate) struct World {
     pub(crate) clock: Arc<SetClock>,
     pub(crate) catalog: Arc<Switched>,
     pub(crate) keys: Arc<KeysService>,
+    /// What sealing left.
+    pub(crate) seals: MemorySeals,
+    pub(crate) orders: Arc<Orders>,
     pub(crate) services: Services,
     pub(crate) router: Router,
     /// An administrator's key.
@@ -172,6 +196,13 @@ impl World {
             clock.clone(),
             entropy.clone(),
         ));
+        let (seals, orders) = (MemorySeals::default(), Arc::new(Orders::default()));
+        let sealed = Arc::new(seals.clone());
+        let stores = CountStores {
+            buckets: Arc::new(store.buckets()),
+            manifests: sealed.clone(),
+            sealed: sealed.clone(),
+        };
         let services = Services {
             click: Arc::new(ClickService::new(
                 ports,
@@ -193,11 +224,9 @@ impl World {
                 ClaimLife::default().token_ms,
             )),
             keys: Arc::clone(&keys),
-            metrics: MetricsService::new(
-                CountStores::unsealed(Arc::new(store.buckets())),
-                clock.clone(),
-                MetricsConfig::default(),
-            ),
+            metrics: MetricsService::new(stores, clock.clone(), MetricsConfig::default()),
+            reconciliations: ReconciliationsService::new(sealed.clone(), sealed),
+            restatements: orders.clone(),
             clock: clock.clone(),
             ready: Arc::new(AlwaysReady),
         };
@@ -208,6 +237,8 @@ impl World {
             clock,
             catalog,
             keys,
+            seals,
+            orders,
             router: router(services.clone(), config),
             services,
             admin,

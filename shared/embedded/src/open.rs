@@ -18,8 +18,8 @@ use crate::system::SystemClock;
 /// How a data folder is opened.
 #[derive(Clone)]
 pub struct OpenOptions {
-    /// How many shards the stream has, 1 to [`OpenOptions::MAX_SHARDS`]. Another number than before is a reshard: the old
-    /// shards are closed, and are the new ones' parents.
+    /// How many shards the stream has, 1 to [`OpenOptions::MAX_SHARDS`], or [`OpenOptions::SAME_SHARDS`]. Another number than
+    /// before is a reshard: the old shards are closed, and are the new ones' parents.
     pub shards: u32,
     /// How many writes may wait for the writer thread; one more is refused at once.
     pub queue: usize,
@@ -32,6 +32,8 @@ pub struct OpenOptions {
 impl OpenOptions {
     /// Most shards.
     pub const MAX_SHARDS: u32 = 1024;
+    /// As many shards as before; one, in a new folder.
+    pub const SAME_SHARDS: u32 = u32::MAX;
 }
 
 impl Default for OpenOptions {
@@ -164,7 +166,8 @@ pub(crate) fn database(
     options: &OpenOptions,
     hot: Hot,
 ) -> Result<(Connection, StreamState), OpenError> {
-    if !(1..=OpenOptions::MAX_SHARDS).contains(&options.shards) {
+    let possible = (1..=OpenOptions::MAX_SHARDS).contains(&options.shards);
+    if !possible && options.shards != OpenOptions::SAME_SHARDS {
         return Err(OpenError::Shards {
             asked: options.shards,
         });
@@ -189,7 +192,11 @@ fn reshard(conn: &mut Connection, options: &OpenOptions) -> rusqlite::Result<Vec
         tx.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
     };
     let old = numbers("SELECT shard FROM shards WHERE place IS NOT NULL ORDER BY place")?;
-    if old.len() == options.shards as usize {
+    let wanted = match options.shards {
+        OpenOptions::SAME_SHARDS => (old.len() as i64).max(1),
+        shards => shards.into(),
+    };
+    if old.len() as i64 == wanted {
         return Ok(old);
     }
     tx.execute(
@@ -198,7 +205,7 @@ fn reshard(conn: &mut Connection, options: &OpenOptions) -> rusqlite::Result<Vec
     )?;
     // A forgotten shard's number is not used again: its lane log and its partials may still be there.
     let first = schema::meta(&tx, "next_shard")?.unwrap_or(0);
-    let open: Vec<i64> = (first..first + i64::from(options.shards)).collect();
+    let open: Vec<i64> = (first..first + wanted).collect();
     for (place, shard) in open.iter().enumerate() {
         tx.execute(
             "INSERT INTO shards(shard, place) VALUES (?1, ?2)",
@@ -211,8 +218,8 @@ fn reshard(conn: &mut Connection, options: &OpenOptions) -> rusqlite::Result<Vec
             )?;
         }
     }
-    schema::put_meta(&tx, "next_shard", first + i64::from(options.shards))?;
-    schema::put_meta(&tx, "shards", options.shards.into())?;
+    schema::put_meta(&tx, "next_shard", first + wanted)?;
+    schema::put_meta(&tx, "shards", wanted)?;
     tx.commit()?;
     Ok(open)
 }

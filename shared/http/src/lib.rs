@@ -1,7 +1,8 @@
 //! HTTP routers over the services: the same router runs in Lambda and in `serve`.
 //!
 //! [`router`] is all of it. Each of its parts ([`click_router`], [`placement_router`], [`query_router`], [`keys_router`],
-//! [`health_router`], [`document_router`], [`demo_router`]) can be served alone: [`edge()`] makes a part a whole.
+//! [`reconciliations_router`], [`health_router`], [`document_router`], [`demo_router`]) can be served alone: [`edge()`] makes a
+//! part a whole.
 //!
 //! Invariant: every answer that is an error is a problem document (RFC 9457), also where no handler is reached or one panics;
 //! a click's destination comes from its ad alone.
@@ -24,6 +25,8 @@ mod openapi;
 mod params;
 mod placements;
 mod problem;
+mod reconciliations;
+mod reconciliations_schema;
 mod request_body;
 mod to_the_end;
 mod version;
@@ -38,6 +41,7 @@ use clickledger_core::service::impressions::ImpressionsService;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::MetricsService;
 use clickledger_core::service::placements::PlacementsService;
+use clickledger_core::service::reconciliations::ReconciliationsService;
 
 pub use click::click_router;
 pub use client::{Forwarding, ProxySecret, TrustedProxy};
@@ -51,6 +55,8 @@ pub use keys::keys_router;
 pub use openapi::document_router;
 pub use placements::placement_router;
 pub use problem::{Kind, Problem};
+pub use reconciliations::{Restatements, reconciliations_router};
+pub use reconciliations_schema::ReportView;
 
 /// The services behind the routes.
 #[derive(Clone)]
@@ -67,6 +73,10 @@ pub struct Services {
     pub keys: Arc<KeysService>,
     /// Counts.
     pub metrics: MetricsService,
+    /// What sealing found and changed.
+    pub reconciliations: ReconciliationsService,
+    /// Recounting past ranges.
+    pub restatements: Arc<dyn Restatements>,
     /// Now.
     pub clock: Arc<dyn Clock>,
     /// Whether requests can be served.
@@ -89,6 +99,8 @@ pub fn router(services: Services, config: EdgeConfig) -> Router {
         impressions,
         keys,
         metrics,
+        reconciliations,
+        restatements,
         clock,
         ready,
     } = services;
@@ -103,8 +115,16 @@ pub fn router(services: Services, config: EdgeConfig) -> Router {
         ))
         .merge(query_router(
             metrics,
-            ads,
+            Arc::clone(&ads),
             placements,
+            Arc::clone(&keys),
+            Arc::clone(&clock),
+            shared(),
+        ))
+        .merge(reconciliations_router(
+            reconciliations,
+            restatements,
+            ads,
             Arc::clone(&keys),
             clock,
             shared(),

@@ -12,7 +12,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{ads, click, counts, health, keys, placements};
+use crate::{ads, click, counts, health, keys, placements, reconciliations};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,7 @@ use crate::{ads, click, counts, health, keys, placements};
         (name = "ads"),
         (name = "placements"),
         (name = "metrics"),
+        (name = "reconciliations", description = "What sealing found and corrected"),
         (name = "keys", description = "Administrators only"),
         (name = "health"),
     )
@@ -62,6 +63,7 @@ fn document() -> utoipa::openapi::OpenApi {
         placements::described(),
         ads::described(),
         counts::described(),
+        reconciliations::described(),
         keys::described(),
         health::described(),
     ] {

@@ -11,5 +11,6 @@ pub mod metrics;
 pub mod placements;
 pub mod pump;
 pub mod reconcile;
+pub mod reconciliations;
 pub mod settle;
 mod within;

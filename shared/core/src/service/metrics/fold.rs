@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::calendar::Calendar;
 use super::query::Plan;
-use super::source::Counted;
+use super::reads::Counted;
 use super::words::GroupBy;
 use crate::domain::counter::{self, Counters};
 use crate::domain::verdict::Verdict;

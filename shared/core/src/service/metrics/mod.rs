@@ -15,12 +15,14 @@
 //!
 //! Invariant: the answer depends on the stored counts and the query alone; pages of one query fit together.
 
+mod assemble;
 mod calendar;
 mod cursor;
 mod fold;
 mod local_time;
 mod page;
 mod query;
+mod reads;
 mod source;
 mod standing;
 mod table;
@@ -135,7 +137,7 @@ impl MetricsService {
                 Some(later) if !layout.is_still(&later) => layout = later,
                 _ => {
                     let standings = &layout.standings;
-                    return Ok(page::assemble(
+                    return Ok(assemble::assemble(
                         query, plan, &calendar, &fold, standings, first_row, as_of_ms,
                     ));
                 }

@@ -1,8 +1,7 @@
-//! What a query answers, and how a page of it is put together.
+//! What a query answers.
 //!
-//! Invariant: pages read one after another, with any limits, are the rows of the whole in their order.
+//! Invariant: a row whose minutes are not all known has no counts.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -10,18 +9,13 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::calendar::Calendar;
-use super::cursor::{self, Position};
-use super::fold::{Counts, Fold, GroupCount, Kept};
+use super::fold::Counts;
 use super::local_time::LocalTime;
-use super::query::{MetricsQuery, Plan};
 use super::standing::{CountState, Standings};
 use super::words::{Granularity, GroupBy, Window};
 use crate::domain::counter::Counted;
 use crate::domain::country::Country;
 use crate::domain::device::Device;
-use crate::domain::entity::Entity;
-use crate::domain::time::Minute;
 use crate::domain::verdict::Verdict;
 
 /// One page of an answer; the shape of the API's JSON.
@@ -145,7 +139,7 @@ pub enum MetricsState {
 }
 
 impl MetricsState {
-    fn of(states: &[CountState]) -> Self {
+    pub(super) fn of(states: &[CountState]) -> Self {
         if states.contains(&CountState::Incomplete) {
             Self::Incomplete
         } else if states.iter().all(|state| state.is_final()) {
@@ -172,7 +166,7 @@ impl InvalidByVerdict {
             .filter(|(_, count)| *count > 0)
     }
 
-    fn of(counts: &Counts) -> Self {
+    pub(super) fn of(counts: &Counts) -> Self {
         let mut invalid = counts.0;
         invalid[0] = 0;
         Self(invalid)
@@ -223,7 +217,7 @@ pub(super) fn group_of(group_by: GroupBy, counted: Counted) -> Option<u16> {
 }
 
 impl MetricsRow {
-    fn plain(start: LocalTime, counts: &Counts) -> Self {
+    pub(super) fn plain(start: LocalTime, counts: &Counts) -> Self {
         let (valid, invalid) = (counts.valid(), counts.invalid());
         Self {
             start,
@@ -238,7 +232,7 @@ impl MetricsRow {
         }
     }
 
-    fn grouped(start: LocalTime, group_by: GroupBy, group: u16, clicks: u64) -> Self {
+    pub(super) fn grouped(start: LocalTime, group_by: GroupBy, group: u16, clicks: u64) -> Self {
         let device = |place: u16| Device::ALL.get(usize::from(place)).copied();
         let country = |place: u16| Country::from_index(place as u8);
         let (device, country, verdict) = match group_by {
@@ -262,7 +256,7 @@ impl MetricsRow {
     }
 
     /// The row with what is known of its minutes.
-    fn standing(self, standings: &Standings, minutes: &Range<i64>) -> Self {
+    pub(super) fn standing(self, standings: &Standings, minutes: &Range<i64>) -> Self {
         let row = Self {
             r#final: standings.are_final(minutes),
             ..self
@@ -278,160 +272,4 @@ impl MetricsRow {
             ..row
         }
     }
-}
-
-/// The page, out of what the fold kept.
-pub(super) fn assemble(
-    query: &MetricsQuery,
-    plan: Plan,
-    calendar: &Calendar,
-    fold: &Fold<'_>,
-    standings: &Standings,
-    first_row: usize,
-    as_of_ms: i64,
-) -> MetricsPage {
-    let (mut rows, last) = match &fold.kept {
-        Kept::Plain(kept) => plain_rows(&plan, calendar, kept, fold.wanted.start, first_row),
-        Kept::Grouped(kept) => grouped_rows(query.group_by, &plan, calendar, kept, first_row),
-    };
-    let mut known: Option<(i64, Range<i64>)> = None;
-    for row in &mut rows {
-        let start = Minute::of(row.start.unix_ms).0;
-        // Groups of one period follow each other.
-        let minutes = match known.take() {
-            Some((same, minutes)) if same == start => minutes,
-            _ => calendar
-                .row_at(start)
-                .map_or(start..start + 1, |row| calendar.minutes_of(row)),
-        };
-        *row = row.standing(standings, &minutes);
-        known = Some((start, minutes));
-    }
-    let range = plan.from..plan.to;
-    let states = standings.states(&range);
-    MetricsPage {
-        rows,
-        totals: totals(calendar, fold),
-        meta: MetricsMeta {
-            final_until: standings
-                .final_until(&range)
-                .map(|until| LocalTime::utc(Minute(until).start_ms())),
-            as_of: LocalTime::utc(as_of_ms),
-            state: MetricsState::of(&states),
-            states,
-            next_cursor: last.map(|last| cursor::encode(plan.fingerprint, last)),
-        },
-        query: QueryEcho {
-            entity: query.entity.kind().to_owned(),
-            id: match query.entity {
-                Entity::Ad(id) => Some(id.to_string()),
-                Entity::Campaign(id) => Some(id.to_string()),
-                Entity::Advertiser(id) => Some(id.to_string()),
-                Entity::Placement(id) => Some(id.to_string()),
-                Entity::Total => None,
-            },
-            from: LocalTime::utc(query.from_ms),
-            to: LocalTime::utc(query.to_ms),
-            granularity: query.granularity,
-            group_by: query.group_by,
-            window: query.window,
-            tz: plan.zone_name,
-        },
-    }
-}
-
-fn totals(calendar: &Calendar, fold: &Fold<'_>) -> MetricsTotals {
-    let (valid, invalid) = (fold.totals.valid(), fold.totals.invalid());
-    let gross = valid + invalid;
-    // In whole ten-thousandths, rounded half up, so that the digits do not depend on floating point.
-    let rate = (u128::from(invalid) * 10_000 + u128::from(gross) / 2)
-        .checked_div(gross.into())
-        .unwrap_or(0);
-    MetricsTotals {
-        gross_clicks: gross,
-        clicks: valid,
-        invalid_clicks: invalid,
-        invalid_click_rate: rate as f64 / 10_000.0,
-        invalid_by_verdict: InvalidByVerdict::of(&fold.totals),
-        peak_minute: fold.peak.map(|(minute, clicks)| PeakMinute {
-            start: calendar.local(minute),
-            clicks,
-        }),
-    }
-}
-
-/// Rows without a breakdown: every period of the page, whether anything was clicked in it or not.
-fn plain_rows(
-    plan: &Plan,
-    calendar: &Calendar,
-    kept: &[Counts],
-    kept_from: usize,
-    first_row: usize,
-) -> (Vec<MetricsRow>, Option<Position>) {
-    let end = first_row.saturating_add(plan.limit).min(calendar.rows());
-    let mut rows = Vec::with_capacity(end.saturating_sub(first_row));
-    let mut sum = Counts::default();
-    let (mut dropped, mut added) = (kept_from, kept_from);
-    for row in first_row..end {
-        let window = calendar.window_of(row);
-        kept[added - kept_from..window.end - kept_from]
-            .iter()
-            .for_each(|counts| sum.add(counts));
-        kept[dropped - kept_from..window.start - kept_from]
-            .iter()
-            .for_each(|counts| sum.subtract(counts));
-        (dropped, added) = (window.start, window.end);
-        rows.push(MetricsRow::plain(calendar.local(calendar.start_of(row)), &sum));
-    }
-    let last = (end < calendar.rows()).then(|| Position {
-        start: calendar.start_of(end - 1),
-        group: 0,
-    });
-    (rows, last)
-}
-
-/// Rows of a breakdown: only groups that occur.
-fn grouped_rows(
-    group_by: GroupBy,
-    plan: &Plan,
-    calendar: &Calendar,
-    kept: &[GroupCount],
-    first_row: usize,
-) -> (Vec<MetricsRow>, Option<Position>) {
-    let mut rows = Vec::new();
-    let mut last = None;
-    let mut sums: BTreeMap<u16, u64> = BTreeMap::new();
-    let (mut dropped, mut added) = (0, 0);
-    for row in first_row..calendar.rows() {
-        let window = calendar.window_of(row);
-        while let Some(entry) = kept.get(added).filter(|entry| entry.segment < window.end) {
-            *sums.entry(entry.group).or_default() += entry.count;
-            added += 1;
-        }
-        while let Some(entry) = kept.get(dropped).filter(|entry| entry.segment < window.start) {
-            if let Some(sum) = sums.get_mut(&entry.group) {
-                *sum -= entry.count;
-                if *sum == 0 {
-                    sums.remove(&entry.group);
-                }
-            }
-            dropped += 1;
-        }
-        let start = calendar.start_of(row);
-        let shown = plan
-            .after
-            .filter(|after| after.start == start)
-            .map(|after| after.group);
-        for (group, sum) in sums
-            .iter()
-            .filter(|(group, _)| shown.is_none_or(|shown| **group > shown))
-        {
-            if rows.len() == plan.limit {
-                return (rows, last);
-            }
-            rows.push(MetricsRow::grouped(calendar.local(start), group_by, *group, *sum));
-            last = Some(Position { start, group: *group });
-        }
-    }
-    (rows, None)
 }

@@ -45,12 +45,13 @@ impl Reconcile {
         }
     }
 
-    /// Keeps it, unless it says again what the last one said.
+    /// Keeps it, unless it says again what the last one said. Whoever asked for a range is told of each hour.
     pub(super) async fn keep(&self, report: HourReport) -> PortResult<HourReport> {
-        let quiet = matches!(
-            report.outcome,
-            Outcome::Waiting | Outcome::Disputed | Outcome::Unchanged
-        );
+        let quiet = matches!(report.run, RunKind::Hourly | RunKind::Daily)
+            && matches!(
+                report.outcome,
+                Outcome::Waiting | Outcome::Disputed | Outcome::Unchanged
+            );
         if quiet
             && let Some(last) = self.last_report(report.hour).await?
             && (HourReport {
@@ -67,6 +68,14 @@ impl Reconcile {
         }
         self.ports.reports.report(&report).await?;
         Ok(report)
+    }
+
+    /// Keeps it where a person asked for the range and waits to be told.
+    pub(super) async fn keep_if_asked_for(&self, report: HourReport) -> PortResult<HourReport> {
+        match report.run {
+            RunKind::Restatement => self.keep(report).await,
+            RunKind::Hourly | RunKind::Daily | RunKind::DryRun => Ok(report),
+        }
     }
 
     async fn last_report(&self, hour: Hour) -> PortResult<Option<HourReport>> {

@@ -1,5 +1,7 @@
 //! Restatement: a person asks for a past range to be recounted under the rules of today.
 
+use serde::{Deserialize, Serialize};
+
 use super::Reconcile;
 use super::seal::Asked;
 use crate::domain::correction::{HourReport, RunKind};
@@ -7,7 +9,7 @@ use crate::domain::time::{Day, Hour};
 use crate::ports::PortResult;
 
 /// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restatement {
     /// The first hour.
     pub from: Hour,

@@ -61,7 +61,7 @@ impl Reconcile {
                 let manifest = self.manifest(asked.hour).await?;
                 let mut report = self.about(&asked, &manifest, Outcome::Overtaken);
                 report.detail = "another run is at it".to_owned();
-                return Ok(report);
+                return self.keep_if_asked_for(report).await;
             };
             let mut progress = Progress::parse(lease.note.as_deref());
             let went = self.going(&asked, &lease, &mut progress).await;

@@ -1,0 +1,34 @@
+//! Reconcile over a data folder: the same in `serve` and on a folder that no server has open.
+
+use std::sync::Arc;
+
+use clickledger_core::domain::mutation::Mutation;
+use clickledger_core::service::reconcile::{PositionProof, Reconcile, ReconcileConfig, ReconcilePorts};
+use clickledger_embedded::{Embedded, SystemClock, SystemEntropy};
+
+/// A folder has one process at a time, so a run that died is waited for only as long as its process may take to end.
+const LEASE_MS: i64 = 5000;
+
+/// The service.
+pub(crate) fn reconcile(store: &Embedded) -> Reconcile {
+    let (clock, seals) = (Arc::new(SystemClock), Arc::new(store.seals()));
+    let ports = ReconcilePorts {
+        lake: Arc::new(store.lake_reader()),
+        proof: Arc::new(PositionProof::new(Arc::new(store.stream()), clock.clone())),
+        claims: Arc::new(store.claims()),
+        buckets: Arc::new(store.buckets()),
+        catalog: Arc::new(store.catalog()),
+        manifests: seals.clone(),
+        leases: seals.clone(),
+        rulings: seals.clone(),
+        counts: seals.clone(),
+        reports: seals,
+        clock,
+        entropy: Arc::new(SystemEntropy),
+    };
+    let config = ReconcileConfig {
+        lease_ms: LEASE_MS,
+        ..ReconcileConfig::default()
+    };
+    Reconcile::new(ports, config, Mutation::default())
+}
