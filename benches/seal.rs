@@ -45,6 +45,11 @@ const REPEATED: u64 = 1_000;
 const UNCLAIMED: u64 = 2_000;
 /// One in so many buckets was not counted live.
 const LOST: usize = 5_000;
+/// Reads of one kind.
+const READS: usize = 500;
+const MONTH: &str = "31 days by the minute";
+const YEAR_TOTALS: &str = "a year by the day";
+const YEAR_CELLS: &str = "a year by the day, with cells";
 /// Partials of one commit.
 const BATCH: usize = 5_000;
 
@@ -306,37 +311,40 @@ async fn reads(dir: &Path) {
         seals.write_days(items.collect()).await.unwrap();
     }
     let (first, last) = (day.first_hour(), Day(day.0 + 31).first_hour());
-    let mut times: [Vec<f64>; 3] = Default::default();
-    for n in 0..500 {
-        let entity = ads[n % ads.len()];
-        let mut begun = Instant::now();
-        let mut lap = |of: usize| {
-            times[of].push(begun.elapsed().as_secs_f64() * 1_000.0);
-            begun = Instant::now();
-        };
-        let month = seals.read_hour_totals(entity, first, last).await.unwrap();
-        lap(0);
-        assert_eq!(
-            month.iter().map(|hour| hour.minutes.len()).sum::<usize>(),
-            31 * 1_440
-        );
-        let year = seals.read_day_totals(entity, day, hour().day()).await.unwrap();
-        lap(1);
-        assert_eq!(year.len() as i64, YEAR);
-        let cells = seals.read_days(entity, day, hour().day()).await.unwrap();
-        lap(2);
-        assert_eq!(cells.len() as i64, YEAR);
-    }
-    let names = [
-        "31 days by the minute",
-        "a year by the day",
-        "a year by the day, with cells",
-    ];
-    for (name, times) in names.into_iter().zip(&mut times) {
+    for name in [MONTH, YEAR_TOTALS, YEAR_CELLS] {
+        let (mut times, spent) = (Vec::with_capacity(READS), cpu_ms());
+        for n in 0..READS {
+            let (entity, begun) = (ads[n % ads.len()], Instant::now());
+            let days = match name {
+                MONTH => {
+                    let month = seals.read_hour_totals(entity, first, last).await.unwrap();
+                    month.iter().map(|hour| hour.minutes.len()).sum::<usize>() / 1_440
+                }
+                YEAR_TOTALS => seals
+                    .read_day_totals(entity, day, hour().day())
+                    .await
+                    .unwrap()
+                    .len(),
+                _ => seals.read_days(entity, day, hour().day()).await.unwrap().len(),
+            };
+            times.push(begun.elapsed().as_secs_f64() * 1_000.0);
+            assert_eq!(days as i64, if name == MONTH { 31 } else { YEAR });
+        }
+        let cpu = (cpu_ms() - spent) / READS as f64;
         times.sort_by(f64::total_cmp);
-        println!("{name}: median {:.2} ms, p99 {:.2} ms", times[250], times[494]);
+        let (median, p99) = (times[READS / 2], times[READS * 99 / 100]);
+        println!("{name}: median {median:.2} ms, p99 {p99:.2} ms, processor time {cpu:.2} ms a read");
     }
     store.close().await;
+}
+
+/// Processor time of this process so far, in the kernel's ticks of 10 ms.
+fn cpu_ms() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // Behind the name, which may hold spaces.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap());
+    ticks.sum::<u64>() as f64 * 10.0
 }
 
 /// Peak of this process's memory.
