@@ -1,13 +1,20 @@
-//! The simulation: seeded schedules of clicks, repeats, crashes, outages, lost answers, reshards and replays, played by the
-//! real services over faulty in-memory adapters on virtual time; what comes out is held against what is true.
+//! The simulation: seeded schedules of clicks, repeats, crashes, outages, lost answers, reshards, replays, of a lake whose
+//! objects come late, twice and in any order, and of runs that seal, die, stand still and overlap; played by the real services
+//! over faulty in-memory adapters on virtual time. What comes out is held against what is true.
 //!
-//! `CLICKLEDGER_SCHEDULES` says how many schedules are played (2,000), `CLICKLEDGER_SEED` plays just one of them.
+//! `CLICKLEDGER_SCHEDULES` says how many schedules are played (2,000), from `CLICKLEDGER_FIRST` (0) on; `CLICKLEDGER_SEED`
+//! plays just one of them. `CLICKLEDGER_MUTANT` names one broken rule. See scripts/simulate.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)] // a test suite: a panic is its way to say no
 
+mod lake;
+mod matching;
 mod run;
 mod schedule;
+mod sealed;
+mod sealing;
 mod truth;
+mod watch;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,8 +27,12 @@ const SCHEDULES: u64 = 2000;
 const MUTANT_SCHEDULES: u64 = 6000;
 
 #[allow(clippy::disallowed_methods)] // the test's own settings, as scripts/test gives them
+fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 fn setting(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
+    let text = text(name)?;
     Some(
         text.parse()
             .unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")),
@@ -41,7 +52,7 @@ fn play(first: u64, count: u64, mutation: Mutation, enough: usize) -> Vec<(u64, 
                     if seed >= first + count {
                         return;
                     }
-                    let found = run::run(seed, mutation);
+                    let found = run::run(seed, mutation, count == 1);
                     let mut wrong = wrong.lock().unwrap_or_else(PoisonError::into_inner);
                     if !found.is_empty() {
                         wrong.push((seed, found));
@@ -62,9 +73,15 @@ fn play(first: u64, count: u64, mutation: Mutation, enough: usize) -> Vec<(u64, 
 fn no_schedule_gives_a_wrong_count() {
     let (first, count) = match setting("CLICKLEDGER_SEED") {
         Some(seed) => (seed, 1),
-        None => (0, setting("CLICKLEDGER_SCHEDULES").unwrap_or(SCHEDULES)),
+        None => (
+            setting("CLICKLEDGER_FIRST").unwrap_or(0),
+            setting("CLICKLEDGER_SCHEDULES").unwrap_or(SCHEDULES),
+        ),
     };
-    let wrong = play(first, count, Mutation::default(), 3);
+    let mutant = text("CLICKLEDGER_MUTANT");
+    let broken = mutant.map(|name| *Broken::ALL.iter().find(|rule| rule.as_str() == name).unwrap());
+    let began = std::time::Instant::now();
+    let wrong = play(first, count, Mutation::of(broken), 3);
     let told: Vec<String> = wrong
         .iter()
         .map(|(seed, what)| format!("seed {seed}:\n  {}", what.join("\n  ")))
@@ -74,6 +91,7 @@ fn no_schedule_gives_a_wrong_count() {
         "play one again with CLICKLEDGER_SEED\n{}",
         told.join("\n")
     );
+    eprintln!("played in {:.1} s", began.elapsed().as_secs_f32());
     eprintln!("{count} schedules, 0 wrong");
 }
 
@@ -81,9 +99,17 @@ fn no_schedule_gives_a_wrong_count() {
 fn every_broken_rule_gives_a_wrong_count() {
     let mut missed = Vec::new();
     for rule in Broken::ALL {
+        let began = std::time::Instant::now();
         let wrong = play(0, MUTANT_SCHEDULES, Mutation::of(Some(*rule)), 1);
         match wrong.first() {
-            Some((seed, what)) => eprintln!("{:<24} found with seed {seed}: {}", rule.as_str(), what[0]),
+            Some((seed, what)) => {
+                let took = began.elapsed().as_secs_f32();
+                eprintln!(
+                    "{:<28} found with seed {seed} in {took:.1} s: {}",
+                    rule.as_str(),
+                    what[0]
+                );
+            }
             None => missed.push(rule.as_str()),
         }
     }
@@ -91,4 +117,5 @@ fn every_broken_rule_gives_a_wrong_count() {
         missed.is_empty(),
         "not found in {MUTANT_SCHEDULES} schedules: {missed:?}"
     );
+    eprintln!("{} mutants, 0 missed", Broken::ALL.len());
 }

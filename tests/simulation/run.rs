@@ -1,22 +1,30 @@
 //! Plays one schedule, and holds what came out against what is true.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use clickledger_core::domain::bucket::ShardId;
 use clickledger_core::domain::country::Country;
-use clickledger_core::domain::ids::ImpressionId;
+use clickledger_core::domain::heartbeat::Heartbeat;
+use clickledger_core::domain::ids::{ClickId, ImpressionId};
+use clickledger_core::domain::manifest::HourState;
 use clickledger_core::domain::mutation::Mutation;
 use clickledger_core::domain::record::ClickRecord;
-use clickledger_core::ports::{AdCatalog, ClickStream, Clock, Outgoing, ShardReader};
+use clickledger_core::domain::time::{Day, HOUR_MS, Hour};
+use clickledger_core::ports::{AdCatalog, ClaimStore, ClickStream, Clock, Outgoing, ShardReader};
 use clickledger_core::service::click::{ClickOutcome, ClickRequest, Recorded};
-use clickledger_core::service::pump::{LakeDelivery, Pump};
+use clickledger_core::service::pump::{AGGREGATE, Pump};
+use clickledger_core::service::reconcile::Restatement;
 use clickledger_testkit::virtual_time::crashing;
 use futures_util::FutureExt;
 
-use crate::schedule::{CALM_MS, CLICKS_MS, CopyOf, JITTER_MS, LATE_AFTER_MS, TOKEN_MS, UNIT_MS};
+use crate::schedule::{
+    CALM_MS, CLICKS_MS, CopyOf, HOURS, JITTER_MS, LATE_AFTER_MS, SEALING_CALM_MS, SLACK_MS, TOKEN_MS, UNIT_MS,
+};
 use crate::truth::{Kind, Request, difference, durable, expected, page_of};
-use crate::world::{START_MS, World, lock};
+use crate::world::{World, lock};
+use crate::{lake, sealed, sealing};
 
 const AGENTS: [&str; 3] = [
     "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
@@ -24,46 +32,149 @@ const AGENTS: [&str; 3] = [
     "Mozilla/5.0 (iPad; CPU OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1",
 ];
 /// By when a schedule must have come to its end.
-const END_MS: i64 = 400 * UNIT_MS;
+const END_MS: i64 = 600 * UNIT_MS;
 
 /// What is wrong after this seed's schedule; nothing, with the rules as they are.
-pub(crate) fn run(seed: u64, mutation: Mutation) -> Vec<String> {
+/// `told` prints its story if something is.
+pub(crate) fn run(seed: u64, mutation: Mutation, told: bool) -> Vec<String> {
     let world = World::new(seed, mutation);
     play(&world);
-    world.time.run_until(START_MS + CALM_MS);
+    sealing::play(&world);
+    world.time.run_until(world.start_ms + CALM_MS);
     world.calm();
+    world.time.run_until(world.start_ms + SEALING_CALM_MS);
+    world.sealing.calm();
     let mut wrong = settle_down(&world);
+    if wrong.is_empty() {
+        wrong = seal_all(&world);
+    }
     if wrong.is_empty() {
         wrong = check(&world);
     }
+    if told && !wrong.is_empty() {
+        tell(&world);
+    }
+    let mut early = world.sealing.watch.wrong();
+    early.extend(wrong);
     world.time.stop();
-    wrong
+    early
 }
 
-/// Waits until the spill is empty and every shard is worked.
+/// What happened to clicks and hours.
+fn tell(world: &World) {
+    let at = |ms: i64| (ms - world.start_ms) as f64 / UNIT_MS as f64;
+    eprintln!("{:#?}", world.schedule.sealing);
+    let (clicks, _) = durable(&world.everything());
+    for (id, click) in &clicks {
+        let record = &click.record;
+        let copies: Vec<_> = click
+            .copies
+            .iter()
+            .map(|copy| format!("{} {:.2}", copy.shard, at(copy.arrived_at_ms)))
+            .collect();
+        eprintln!(
+            "{id} at {:.2} minute {} ad {} of {:?} {} {:?} claimed {} {copies:?}",
+            at(record.clicked_at_ms),
+            record.clicked_at_ms / 60_000,
+            record.ad_id,
+            record.impression_id.map(|id| id.to_string()),
+            record.verdict,
+            record.duplicate_of.map(|id| id.to_string()),
+            record.claimed
+        );
+    }
+    for ruling in world.seals.all_rulings() {
+        eprintln!("ruled: {} {:?} {}", ruling.click_id, ruling.kind, ruling.other);
+    }
+    for report in world.seals.all_reports() {
+        eprintln!("{:.2} {report:?}", at(report.at_ms));
+    }
+    for manifest in world.seals.all_manifests() {
+        eprintln!("{manifest:?}");
+    }
+}
+
+/// Waits until the spill is empty, every shard is worked, and all of it lies in the lake.
 fn settle_down(world: &Arc<World>) -> Vec<String> {
     while world.elapsed_ms() < END_MS {
         world.time.run_until(world.time.now_ms() + 10 * UNIT_MS);
-        if world.spill.is_empty() && is_worked(world) {
+        if world.spill.is_empty() && is_worked(world) && undelivered(world).is_empty() {
             return Vec::new();
         }
     }
     vec![format!(
-        "no end: {} spilled, {}",
+        "no end: {} spilled, {}, {} on the way to the lake",
         world.spill.len(),
-        is_worked(world)
+        is_worked(world),
+        undelivered(world).len()
     )]
 }
 
 fn is_worked(world: &World) -> bool {
     let everything = world.everything();
     everything.iter().all(|(shard, records)| {
-        ["aggregate", "lake"].iter().all(|consumer| {
-            let position = world.stream.position(consumer, shard).now_or_never();
-            let done = position.and_then(Result::ok).and_then(|position| position.done);
-            done == records.last().map(|record| record.sequence_number)
-        })
+        let position = world.stream.position(AGGREGATE, shard).now_or_never();
+        let done = position.and_then(Result::ok).and_then(|position| position.done);
+        // Heartbeats go on for ever.
+        let last = records
+            .iter()
+            .rfind(|record| Heartbeat::parse(&record.data).is_none());
+        done >= last.map(|record| record.sequence_number)
     })
+}
+
+/// Clicks that are durable and not in the lake.
+fn undelivered(world: &World) -> Vec<ClickId> {
+    let (clicks, _) = durable(&world.everything());
+    let delivered = world.sealing.lake.all_clicks();
+    clicks
+        .into_keys()
+        .filter(|click| !delivered.contains_key(click))
+        .collect()
+}
+
+/// Lets the runs come to their end, and accepts what somebody has to.
+fn seal_all(world: &Arc<World>) -> Vec<String> {
+    let (sealing, until_ms) = (&world.sealing, world.time.now_ms() + 100 * UNIT_MS);
+    // What has arrived by now is what the last daily run looks at, and the last hour is ripe by then.
+    let quiet_ms = (world.start_ms + (HOURS + 2) * HOUR_MS).max(world.time.now_ms() + 2 * SLACK_MS);
+    world.time.run_until(quiet_ms);
+    let (mut last, arrived_ms) = ("never run".to_owned(), world.time.now_ms());
+    while world.time.now_ms() < until_ms.max(quiet_ms + 100 * UNIT_MS) {
+        let hourly = world.time.block_on(sealing.reconcile.hourly());
+        let daily = world.time.block_on(sealing.reconcile.daily());
+        match (hourly, daily) {
+            // A run that was under way has an older cut: this one is the next.
+            (Ok(_), Ok(run)) if run.done && run.cut_ms >= arrived_ms => {
+                let disputed = world.seals.all_manifests();
+                let disputed = disputed.iter().filter(|it| it.state == HourState::Disputed);
+                let disputed: Vec<Hour> = disputed.map(|manifest| manifest.hour).collect();
+                if disputed.is_empty() {
+                    return Vec::new();
+                }
+                let damages = sealing.watch.damages();
+                if let Some(hour) = disputed.iter().find(|hour| !damages.contains(hour)) {
+                    return vec![format!(
+                        "hour {} is disputed, and nothing is wrong with it",
+                        hour.0
+                    )];
+                }
+                for hour in disputed {
+                    let accepted = Restatement {
+                        from: hour,
+                        to: Hour(hour.0 + 1),
+                        dry_run: false,
+                        accept_lowering: true,
+                    };
+                    let ran = world.time.block_on(sealing.reconcile.restate(&accepted));
+                    last = format!("accepted: {ran:?}");
+                }
+            }
+            other => last = format!("{other:?}"),
+        }
+        world.time.run_until(world.time.now_ms() + UNIT_MS);
+    }
+    vec![format!("sealing comes to no end: {last}")]
 }
 
 fn check(world: &Arc<World>) -> Vec<String> {
@@ -76,17 +187,28 @@ fn check(world: &Arc<World>) -> Vec<String> {
         LATE_AFTER_MS,
     );
     let mut wrong = truth.wrong;
-    let counted: BTreeMap<_, _> = world
+    let partials: BTreeMap<_, _> = world
         .buckets
         .sums()
         .into_iter()
         .filter(|(_, counters)| !counters.is_empty())
         .collect();
-    wrong.extend(difference(&counted, &truth.live));
+    let mut live = partials.clone();
+    let damaged = world.sealing.watch.damages();
+    live.retain(|key, _| !damaged.contains(&key.minute.hour()));
+    let mut must = truth.live;
+    must.retain(|key, _| !damaged.contains(&key.minute.hour()));
+    wrong.extend(difference(&live, &must));
 
-    let dirty = world.seals.all_dirty();
-    if !dirty.iter().eq(&truth.dirty) {
-        wrong.push(format!("dirty hours {dirty:?}, must be {:?}", truth.dirty));
+    let marked: Vec<Hour> = world
+        .seals
+        .all_manifests()
+        .iter()
+        .filter(|manifest| manifest.marks > 0)
+        .map(|manifest| manifest.hour)
+        .collect();
+    if !marked.iter().eq(&truth.dirty) {
+        wrong.push(format!("dirty hours {marked:?}, must be {:?}", truth.dirty));
     }
     let quarantined = world.quarantine.items();
     for (shard, number) in garbage {
@@ -97,15 +219,57 @@ fn check(world: &Arc<World>) -> Vec<String> {
             wrong.push(format!("what came as {number} on {shard} is nowhere"));
         }
     }
-    let delivered = world.lake.records();
-    for (shard, records) in &everything {
-        let missing = records
-            .iter()
-            .filter(|record| !delivered.iter().any(|(s, r)| s == shard && r == *record));
-        wrong.extend(missing.map(|record| format!("{} is not in the lake", record.sequence_number)));
+    let first = Hour::of(world.start_ms);
+    let hours = first..Hour(first.0 + HOURS + 1);
+    wrong.extend(sealed::wrong(&world.seals, &clicks, &partials, hours));
+    if wrong.is_empty() {
+        wrong = again(world);
     }
     if wrong.is_empty() {
         wrong = replay(world);
+    }
+    wrong
+}
+
+/// What runs leave behind: versions, and what was corrected. Of the hours up to this one.
+fn left(world: &World, to: Hour) -> impl PartialEq + Debug + use<> {
+    let manifests = world.seals.all_manifests().into_iter();
+    let manifests = manifests.filter(|it| it.hour < to);
+    let versions: Vec<_> = manifests
+        .map(|it| (it.hour, it.version, it.adjusted, it.lake.clicks, it.lake.valid))
+        .collect();
+    let mut corrections = world.seals.all_corrections();
+    corrections.retain(|(hour, _)| *hour < to);
+    let days: Vec<_> = world
+        .seals
+        .all_days()
+        .into_iter()
+        .filter(|it| Day(it.day.0 + 1).first_hour() <= to)
+        .collect();
+    (versions, corrections, days)
+}
+
+/// Second runs change nothing, not even when every claim has expired and all is recounted.
+fn again(world: &Arc<World>) -> Vec<String> {
+    let reconcile = &world.sealing.reconcile;
+    let all = sealing::all_hours(world);
+    let before = left(world, all.to);
+    let mut wrong = Vec::new();
+    let purged = world.time.block_on(world.claims.purge(i64::MAX, usize::MAX));
+    for _ in 0..2 {
+        for ran in [
+            world.time.block_on(reconcile.hourly()).map(drop),
+            world.time.block_on(reconcile.restate(&all)).map(drop),
+            world.time.block_on(reconcile.daily()).map(drop),
+        ] {
+            wrong.extend(ran.err().map(|error| format!("a second run failed: {error}")));
+        }
+    }
+    let after = left(world, all.to);
+    if before != after {
+        wrong.push(format!(
+            "second runs changed something ({purged:?} claims were gone): {before:?} became {after:?}"
+        ));
     }
     wrong
 }
@@ -120,7 +284,7 @@ fn replay(world: &Arc<World>) -> Vec<String> {
     } else {
         world.rng.between(0, 40 * UNIT_MS)
     };
-    world.rewind(START_MS + since);
+    world.rewind(world.start_ms + since);
     while !is_worked(world) && world.elapsed_ms() < 2 * END_MS {
         world.time.run_until(world.time.now_ms() + 10 * UNIT_MS);
     }
@@ -191,8 +355,8 @@ fn play(world: &Arc<World>) {
         let its = Arc::clone(world);
         spawn_at(world, at, async move {
             // What has expired by its own time is not there for the replay either.
-            let _ = its.maintenance.round().await;
-            its.rewind(START_MS + to);
+            expire(&its).await;
+            its.rewind(its.start_ms + to);
         });
     }
     let its = Arc::clone(world);
@@ -210,16 +374,23 @@ fn play(world: &Arc<World>) {
     world.time.spawn(async move {
         loop {
             pause(&its, 6 * UNIT_MS).await;
-            let _ = its.maintenance.round().await;
+            expire(&its).await;
         }
     });
 }
 
-fn spawn_at(world: &Arc<World>, elapsed_ms: i64, task: impl Future<Output = ()> + Send + 'static) {
-    world.time.spawn_at(START_MS + elapsed_ms, task);
+async fn expire(world: &World) {
+    if world.schedule.sealing.firehose {
+        sealing::proved_by_heartbeats(world).await;
+    }
+    let _ = world.maintenance.round().await;
 }
 
-async fn pause(world: &World, most_ms: i64) {
+pub(crate) fn spawn_at(world: &Arc<World>, elapsed_ms: i64, task: impl Future<Output = ()> + Send + 'static) {
+    world.time.spawn_at(world.start_ms + elapsed_ms, task);
+}
+
+pub(crate) async fn pause(world: &World, most_ms: i64) {
     let ms = world.rng.between(0, most_ms);
     world.time.sleep(ms.cast_unsigned()).await;
 }
@@ -246,7 +417,7 @@ async fn request(world: Arc<World>, click: Click) {
             requests.push(Request {
                 kind: click.kind,
                 impression_id: click.impression_id,
-                at_ms: world.time.now_ms(),
+                at_ms: world.time.now_ms() + world.schedule.skew_ms,
                 acknowledged: None,
             });
             requests.len() - 1
@@ -286,7 +457,7 @@ async fn request(world: Arc<World>, click: Click) {
         )
         .await;
         let shown_ms = click.impression_id.map_or(0, |id| id.unix_ms());
-        let expires = world.time.now_ms() - shown_ms > TOKEN_MS - UNIT_MS;
+        let expires = world.time.now_ms() - shown_ms > TOKEN_MS - 2 * UNIT_MS;
         if click.kind != Kind::Real || expires || world.elapsed_ms() > CLICKS_MS || world.rng.chance(0.3) {
             return;
         }
@@ -311,18 +482,10 @@ fn start_pumps(world: &Arc<World>, shard: ShardId) {
             }
         }
     });
-    let its = Arc::clone(world);
-    world.time.spawn(async move {
-        let lake = Arc::new(LakeDelivery::new(Arc::new(its.lake.clone())));
-        let pump = Pump::new(Arc::new(its.stream.clone()), lake, 100);
-        loop {
-            pause(&its, 3 * UNIT_MS).await;
-            pump_shard(&its, &pump, &shard).await;
-        }
-    });
+    lake::start(world, shard);
 }
 
-async fn pump_shard(world: &World, pump: &Pump, id: &ShardId) {
+pub(crate) async fn pump_shard(world: &World, pump: &Pump, id: &ShardId) {
     let Ok(shards) = world.stream.shards().await else {
         return;
     };

@@ -4,8 +4,8 @@
 
 use clickledger_testkit::sim_rng::SimRng;
 
-/// The unit of a schedule: a minute. Everything else is a multiple of it.
-pub(crate) const UNIT_MS: i64 = 60_000;
+/// The unit of a schedule: twelve make an hour. Everything else is a multiple of it.
+pub(crate) const UNIT_MS: i64 = 5 * 60_000;
 /// L.
 pub(crate) const LATE_AFTER_MS: i64 = 2 * UNIT_MS;
 /// By how much the lane log reaches further back than L.
@@ -14,12 +14,20 @@ pub(crate) const SLACK_MS: i64 = UNIT_MS;
 pub(crate) const JITTER_MS: i64 = UNIT_MS / 10;
 /// Lifetime of a token.
 pub(crate) const TOKEN_MS: i64 = 20 * UNIT_MS;
-/// Longest that a record may wait in the spill.
-pub(crate) const WAIT_MS: i64 = 80 * UNIT_MS;
+/// Longest that a record may wait in the spill, and to be sealed.
+pub(crate) const WAIT_MS: i64 = 600 * UNIT_MS;
 /// When users stop.
 pub(crate) const CLICKS_MS: i64 = 36 * UNIT_MS;
-/// When faults stop, so that every schedule comes to its end.
+/// When faults stop on the way from the click to its count, so that every schedule comes to its end.
 pub(crate) const CALM_MS: i64 = 50 * UNIT_MS;
+/// When they stop for those that seal.
+pub(crate) const SEALING_CALM_MS: i64 = 95 * UNIT_MS;
+/// How far apart heartbeats are.
+pub(crate) const BEAT_MS: i64 = 2 * UNIT_MS;
+/// Hours that are clicked in.
+pub(crate) const HOURS: i64 = 3;
+/// By how much the click's clock may be off, either way.
+pub(crate) const SKEW_MS: i64 = UNIT_MS / 20;
 
 /// From when to when something is down, milliseconds after the start.
 pub(crate) type Outage = (i64, i64);
@@ -59,6 +67,85 @@ pub(crate) struct Schedule {
     pub(crate) garbage: Vec<i64>,
     /// When consumers are put back, and to arrivals of when.
     pub(crate) replay: Option<(i64, i64)>,
+    /// By how much the click's clock is off.
+    pub(crate) skew_ms: i64,
+    pub(crate) sealing: SealingPlan,
+}
+
+/// What happens to the lake and to those who seal.
+#[derive(Debug, Clone)]
+pub(crate) struct SealingPlan {
+    /// The hour of the day in which it begins: late in the evening, so that a whole day is sealed, or at midnight.
+    pub(crate) first_hour: i64,
+    /// Delivered by a Firehose and proved by heartbeats; else delivered by the pump and proved by its position.
+    pub(crate) firehose: bool,
+    /// That an object is late.
+    pub(crate) slow: f64,
+    /// Objects that would come in this time come after it.
+    pub(crate) lake_down: Outage,
+    /// The stores of sealing are down.
+    pub(crate) stores_down: Outage,
+    /// The lake can't be read.
+    pub(crate) reader_down: Outage,
+    /// That a run ends at an await.
+    pub(crate) crash: f64,
+    /// That a call of those who seal fails, in one way or the other.
+    pub(crate) fault: f64,
+    /// That a call times out and is applied later.
+    pub(crate) zombie: f64,
+    /// That a run stands still before it flips or rules.
+    pub(crate) stall: f64,
+    /// When daily runs begin.
+    pub(crate) dailies: Vec<i64>,
+    /// When all is restated.
+    pub(crate) restatements: Vec<i64>,
+    /// Hours are closed after this time.
+    pub(crate) close_after_ms: i64,
+    /// When somebody adds a click to the partials by hand.
+    pub(crate) damage: Option<i64>,
+}
+
+impl SealingPlan {
+    fn draw(rng: &SimRng) -> Self {
+        let one_of = |choices: &[f64]| rng.pick(choices).copied().unwrap_or_default();
+        let units = |from: f64, to: f64| {
+            let (from, to) = ((from * UNIT_MS as f64) as i64, (to * UNIT_MS as f64) as i64);
+            rng.between(from, to)
+        };
+        let outage = |probability: f64, latest: f64, longest: f64| {
+            let (from, long) = (units(0.0, latest), units(0.5, longest));
+            if rng.chance(probability) {
+                (from, from + long)
+            } else {
+                (0, 0)
+            }
+        };
+        let first = units(16.0, 50.0);
+        let mut dailies = vec![first, units(60.0, 84.0)];
+        if rng.chance(0.3) {
+            dailies.push(first + units(0.0, 3.0));
+        }
+        Self {
+            first_hour: if rng.chance(0.15) { 22 } else { 0 },
+            firehose: rng.chance(0.75),
+            slow: one_of(&[0.0, 0.1, 0.25]),
+            lake_down: outage(0.5, 36.0, 30.0),
+            stores_down: outage(0.3, 60.0, 6.0),
+            reader_down: outage(0.3, 60.0, 6.0),
+            crash: one_of(&[0.0, 0.002, 0.01]),
+            fault: one_of(&[0.0, 0.002, 0.01]),
+            zombie: one_of(&[0.0, 0.002, 0.01]),
+            stall: one_of(&[0.0, 0.1, 0.4]),
+            dailies,
+            restatements: (0..rng.below(3)).map(|_| units(14.0, 90.0)).collect(),
+            close_after_ms: if rng.chance(0.2) {
+                units(10.0, 60.0)
+            } else {
+                1000 * UNIT_MS
+            },
+            damage: rng.chance(0.1).then(|| units(4.0, 36.0)),
+        }
+    }
 }
 
 /// One impression's clicks.
@@ -118,6 +205,8 @@ impl Schedule {
             copies: Vec::new(),
             garbage: Vec::new(),
             replay: None,
+            skew_ms: rng.between(-SKEW_MS, SKEW_MS),
+            sealing: SealingPlan::draw(&rng.fork()),
         };
         for _ in 0..rng.between(10, 22) {
             let mut at = units(0.0, 30.0);
@@ -131,7 +220,7 @@ impl Schedule {
                     showing.prefetches.push(at);
                 }
             }
-            let last = CLICKS_MS.min(at + TOKEN_MS - UNIT_MS);
+            let last = CLICKS_MS.min(at + TOKEN_MS - 2 * UNIT_MS);
             while rng.chance(0.85) && at < last {
                 showing.clicks.push(at);
                 at += match rng.below(3) {

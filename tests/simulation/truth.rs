@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use clickledger_core::domain::bucket::ShardId;
 use clickledger_core::domain::counter::{CounterKey, Counters};
 use clickledger_core::domain::entity::{BucketKey, Entity};
+use clickledger_core::domain::heartbeat::Heartbeat;
 use clickledger_core::domain::ids::{ClickId, ImpressionId};
 use clickledger_core::domain::record::ClickRecord;
 use clickledger_core::domain::sequence::SequenceNumber;
@@ -81,6 +82,7 @@ pub(crate) fn durable(
                     })
                     .copies
                     .push(copy),
+                Err(_) if Heartbeat::parse(&stored.data).is_some() => {}
                 Err(_) => garbage.push((copy.shard, copy.sequence_number)),
             }
         }
@@ -88,7 +90,20 @@ pub(crate) fn durable(
     (clicks, garbage)
 }
 
-/// The outcome that must be.
+/// Whose counts a click goes to.
+pub(crate) fn entities(record: &ClickRecord) -> impl Iterator<Item = Entity> + use<> {
+    [
+        Some(Entity::Ad(record.ad_id)),
+        Some(Entity::Campaign(record.campaign_id)),
+        Some(Entity::Advertiser(record.advertiser_id)),
+        record.placement_id.map(Entity::Placement),
+        Some(Entity::Total),
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The outcome that must be, live.
 #[derive(Default)]
 pub(crate) struct Expected {
     pub(crate) live: BTreeMap<BucketKey, Counters>,
@@ -141,14 +156,7 @@ pub(crate) fn expected(
         if durable.copies.iter().any(|copy| age_ms(copy) <= late_after_ms) {
             let counter = CounterKey::of(verdict, record.device, record.country);
             let minute = Minute::of(record.clicked_at_ms);
-            let entities = [
-                Some(Entity::Ad(record.ad_id)),
-                Some(Entity::Campaign(record.campaign_id)),
-                Some(Entity::Advertiser(record.advertiser_id)),
-                record.placement_id.map(Entity::Placement),
-                Some(Entity::Total),
-            ];
-            for entity in entities.into_iter().flatten() {
+            for entity in entities(record) {
                 let bucket = expected.live.entry(BucketKey { entity, minute }).or_default();
                 bucket.add(counter, 1);
             }

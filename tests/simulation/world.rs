@@ -12,6 +12,7 @@ use clickledger_core::domain::claim_life::ClaimLife;
 use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, ClickId, ImpressionId, PlacementId};
 use clickledger_core::domain::mutation::Mutation;
 use clickledger_core::domain::sequence::SequenceNumber;
+use clickledger_core::domain::time::HOUR_MS;
 use clickledger_core::domain::token::Impression;
 use clickledger_core::ports::{
     AdCatalog, Claim, ClaimStore, Claimed, Clock, Entropy, PortResult, ShardReader, StreamRecord,
@@ -27,8 +28,8 @@ use clickledger_testkit::faulty::{
     FaultySpill, FaultyStream,
 };
 use clickledger_testkit::memory::{
-    MemoryBuckets, MemoryCatalog, MemoryClaims, MemoryLake, MemoryLanes, MemoryQuarantine, MemorySeals,
-    MemorySpill, MemoryStream, MemoryTokenKeys, StreamOptions,
+    MemoryBuckets, MemoryCatalog, MemoryClaims, MemoryLanes, MemoryQuarantine, MemorySeals, MemorySpill,
+    MemoryStream, MemoryTokenKeys, StreamOptions,
 };
 use clickledger_testkit::sim_rng::SimRng;
 use clickledger_testkit::virtual_time::VirtualTime;
@@ -36,10 +37,11 @@ use clickledger_testkit::virtual_time::VirtualTime;
 use crate::schedule::{
     ADS, CALM_MS, JITTER_MS, LATE_AFTER_MS, Outage, SLACK_MS, Schedule, TOKEN_MS, UNIT_MS, WAIT_MS,
 };
+use crate::sealing::{Ground, Sealing};
 use crate::truth::Request;
 
 /// 2026-01-02T00:00:00Z.
-pub(crate) const START_MS: i64 = 1_767_312_000_000;
+const MIDNIGHT_MS: i64 = 1_767_312_000_000;
 /// Processes that work batches: which one gets the next is anybody's guess.
 const ENVIRONMENTS: usize = 3;
 
@@ -71,6 +73,23 @@ impl ClaimStore for Claims {
     }
 }
 
+/// The clock of another machine.
+struct Skewed {
+    time: VirtualTime,
+    by_ms: i64,
+}
+
+#[async_trait]
+impl Clock for Skewed {
+    fn now_ms(&self) -> i64 {
+        self.time.now_ms() + self.by_ms
+    }
+
+    async fn sleep(&self, ms: u64) {
+        self.time.sleep(ms).await;
+    }
+}
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -89,7 +108,8 @@ pub(crate) struct World {
     pub(crate) spill: MemorySpill,
     pub(crate) quarantine: MemoryQuarantine,
     pub(crate) seals: MemorySeals,
-    pub(crate) lake: MemoryLake,
+    pub(crate) sealing: Sealing,
+    pub(crate) start_ms: i64,
     pub(crate) ads: Vec<AdId>,
     pub(crate) key_ring: Arc<KeyRing>,
     pub(crate) click: ClickService,
@@ -105,7 +125,8 @@ impl World {
     pub(crate) fn new(seed: u64, mutation: Mutation) -> Arc<Self> {
         let rng = SimRng::new(seed);
         let schedule = Schedule::draw(&rng.fork());
-        let time = VirtualTime::new(START_MS);
+        let start_ms = MIDNIGHT_MS + schedule.sealing.first_hour * HOUR_MS;
+        let time = VirtualTime::new(start_ms);
         let clock: Arc<dyn Clock> = Arc::new(time.clone());
         let entropy: Arc<dyn Entropy> = Arc::new(rng.fork());
         let stream = MemoryStream::new(
@@ -119,6 +140,10 @@ impl World {
         );
         let (catalog, spill) = (MemoryCatalog::default(), MemorySpill::default());
         let (quarantine, seals) = (MemoryQuarantine::default(), MemorySeals::default());
+        let skewed = Arc::new(Skewed {
+            time: time.clone(),
+            by_ms: schedule.skew_ms,
+        });
 
         let faults = |change: &dyn Fn(&mut FaultPlan)| {
             let mut plan = FaultPlan {
@@ -136,7 +161,7 @@ impl World {
             faults.set(plan);
             faults
         };
-        let outage = |(from, to): Outage| vec![(START_MS + from, START_MS + to)];
+        let outage = |(from, to): Outage| vec![(start_ms + from, start_ms + to)];
         let stores = faults(&|_| {});
         let bucket_faults = faults(&|_| {});
         let reader_faults = faults(&|plan| {
@@ -181,7 +206,7 @@ impl World {
                 claims: Arc::clone(&faulty_claims),
                 stream: faulty_stream.clone(),
                 spill: faulty_spill.clone(),
-                clock: Arc::clone(&clock),
+                clock: skewed,
                 entropy,
             },
             Arc::clone(&key_ring),
@@ -213,6 +238,21 @@ impl World {
                 ..MaintenanceConfig::default()
             },
         );
+        let sealing = Sealing::new(
+            &Ground {
+                time: time.clone(),
+                rng: rng.fork(),
+                schedule: schedule.clone(),
+                start_ms,
+                mutation,
+                stream: stream.clone(),
+                buckets: buckets.clone(),
+                lanes: lanes.clone(),
+                seals: seals.clone(),
+                catalog: Arc::clone(&shared_catalog),
+            },
+            &faulty_claims,
+        );
         let aggregate_ports = AggregatePorts {
             claims: faulty_claims,
             buckets: Arc::new(FaultyBuckets::new(
@@ -231,7 +271,6 @@ impl World {
         };
         let world = Arc::new(Self {
             ads: (1..=ADS as u64).map(AdId).collect(),
-            lake: MemoryLake::default(),
             requests: Mutex::default(),
             faults: vec![
                 stores,
@@ -242,6 +281,8 @@ impl World {
                 reader_faults.clone(),
             ],
             environments: Mutex::default(),
+            sealing,
+            start_ms,
             time,
             rng,
             schedule,
@@ -278,7 +319,7 @@ impl World {
                 status: AdStatus::Active,
                 fan_out: 1,
                 version: 1,
-                created_ms: START_MS,
+                created_ms: self.start_ms,
             };
             self.time.block_on(self.catalog.create_ad(&ad)).unwrap();
         }
@@ -286,7 +327,7 @@ impl World {
 
     /// Milliseconds since the start.
     pub(crate) fn elapsed_ms(&self) -> i64 {
-        self.time.now_ms() - START_MS
+        self.time.now_ms() - self.start_ms
     }
 
     /// A new impression of the ad, with its token.
@@ -294,10 +335,11 @@ impl World {
         let mut random = [0; 10];
         self.rng.fill(&mut random);
         let impression = Impression {
-            impression_id: ImpressionId::new(self.time.now_ms(), random),
+            impression_id: ImpressionId::new(self.time.now_ms() - UNIT_MS, random),
             ad_id: self.ads[ad],
             placement_id: PlacementId(30 + self.rng.below(2)),
-            issued_at_s: (self.time.now_ms() / 1000) as u32,
+            // A while ago, so that no skewed clock sees it in the future.
+            issued_at_s: ((self.time.now_ms() - UNIT_MS) / 1000) as u32,
         };
         (
             impression.impression_id,
@@ -352,7 +394,7 @@ impl World {
             .collect()
     }
 
-    /// No more faults.
+    /// No more faults, but for those who seal.
     pub(crate) fn calm(&self) {
         self.faults.iter().for_each(Faults::calm);
     }

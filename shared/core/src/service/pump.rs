@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use super::aggregate::{Aggregate, BatchRecord};
 use crate::domain::bucket::ShardId;
 use crate::domain::sequence::SequenceNumber;
+use crate::domain::time::Hour;
 use crate::ports::{PortResult, Position, RawLake, Shard, ShardReader, StreamRecord};
 
 /// Who is fed by a pump.
@@ -45,7 +46,7 @@ impl Consumer for Aggregate {
     }
 }
 
-/// Delivers the stream to the raw lake, where no Firehose does it. A batch that is delivered again lies in the lake twice:
+/// Delivers the stream to the raw lake, where no Firehose does it, each arrival hour by itself. A batch that is delivered again lies in the lake twice:
 /// a recount reduces by `click_id`.
 pub struct LakeDelivery {
     lake: Arc<dyn RawLake>,
@@ -65,13 +66,15 @@ impl Consumer for LakeDelivery {
     }
 
     async fn consume(&self, shard: &ShardId, batch: &[StreamRecord]) -> Option<SequenceNumber> {
-        match self.lake.append(shard, batch).await {
-            Ok(()) => None,
-            Err(error) => {
+        // By the hour: after an outage a batch may span many, and what lies hours before its own arrival is not recounted.
+        let hour = |record: &StreamRecord| Hour::of(record.arrived_at_ms);
+        for of_hour in batch.chunk_by(|a, b| hour(a) == hour(b)) {
+            if let Err(error) = self.lake.append(shard, of_hour).await {
                 tracing::warn!(%shard, %error, "a batch could not be delivered to the lake");
-                batch.first().map(|record| record.sequence_number)
+                return of_hour.first().map(|record| record.sequence_number);
             }
         }
+        None
     }
 }
 

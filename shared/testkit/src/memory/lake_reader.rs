@@ -9,6 +9,7 @@ use clickledger_core::domain::entity::Entity;
 use clickledger_core::domain::heartbeat::Heartbeat;
 use clickledger_core::domain::ids::{ClickId, HeartbeatId};
 use clickledger_core::domain::manifest::LakeTotals;
+use clickledger_core::domain::mutation::{Broken, Mutation};
 use clickledger_core::domain::time::{Hour, Minute};
 use clickledger_core::ports::{
     ClickedHour, LakeClick, LakeReader, LakeSlice, PortError, PortResult, Recount, RecountRow,
@@ -32,6 +33,8 @@ struct State {
     recounts: BTreeMap<String, Vec<RecountRow>>,
     /// How many recounts were made.
     recounted: u64,
+    /// Which rule of recounting is broken.
+    mutation: Mutation,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,16 @@ enum Line {
 }
 
 impl MemoryLakeReader {
+    /// A lake whose recounts break this rule.
+    pub fn with_mutation(mutation: Mutation) -> Self {
+        Self {
+            state: Held::new(State {
+                mutation,
+                ..State::default()
+            }),
+        }
+    }
+
     /// Puts an object into an arrival partition: the hour in which the oldest of its records arrived. Lines that are
     /// neither clicks nor heartbeats are passed over.
     pub fn deliver<L: AsRef<[u8]>>(&self, arrival: Hour, lines: impl IntoIterator<Item = L>) {
@@ -107,16 +120,38 @@ impl State {
         clicks
     }
 
-    fn recount(&mut self, hour: Hour, arrivals: Range<Hour>) -> Recount {
-        let slice = LakeSlice {
-            arrivals,
+    /// The part of the lake that a recount of this hour reads.
+    fn recounted(&self, hour: Hour, arrivals: Range<Hour>) -> LakeSlice {
+        let own = hour..Hour(hour.0 + 1);
+        if self.mutation.is(Broken::RecountByArrival) {
+            return LakeSlice {
+                arrivals: own,
+                clicked: None,
+            };
+        }
+        LakeSlice {
+            arrivals: if self.mutation.is(Broken::RecountOwnPartition) {
+                own
+            } else {
+                arrivals
+            },
             clicked: Some(hour),
-        };
+        }
+    }
+
+    fn recount(&mut self, hour: Hour, arrivals: Range<Hour>) -> Recount {
+        let slice = self.recounted(hour, arrivals);
+        let by_impression = self.mutation.is(Broken::RecountDistinctImpressions);
         let mut groups = BTreeMap::<(Entity, Minute), (Counters, u64, u64)>::new();
-        let (mut totals, mut seen) = (LakeTotals::default(), BTreeSet::new());
+        let (mut totals, mut seen, mut shown) = (LakeTotals::default(), BTreeSet::new(), BTreeSet::new());
         for (_, found) in self.rows(&slice) {
             let click = found.click;
-            let first = seen.insert(click.click_id);
+            let minute = Minute::of(click.clicked_at_ms);
+            let mut first = seen.insert(click.click_id) || self.mutation.is(Broken::RecountCountsRows);
+            if by_impression {
+                let shown_as = click.impression_id.map_or(click.click_id.0, |id| id.0);
+                first = shown.insert((shown_as, minute, click.verdict, click.claimed));
+            }
             totals.rows += 1;
             totals.clicks += u64::from(first);
             let entities = [
@@ -127,8 +162,7 @@ impl State {
                 Some(Entity::Total),
             ];
             for entity in entities.into_iter().flatten() {
-                let group = groups.entry((entity, Minute::of(click.clicked_at_ms)));
-                let (counters, clicks, rows) = group.or_default();
+                let (counters, clicks, rows) = groups.entry((entity, minute)).or_default();
                 *rows += 1;
                 *clicks += u64::from(first);
                 if first && !found.is_unclaimed() {

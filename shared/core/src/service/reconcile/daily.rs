@@ -13,7 +13,7 @@ use super::seal::Asked;
 use crate::domain::correction::{HourReport, Outcome, RunKind};
 use crate::domain::manifest::Manifest;
 use crate::domain::mutation::Broken;
-use crate::domain::time::{HOUR_MS, Hour};
+use crate::domain::time::{DAY_MS, HOUR_MS, Hour};
 use crate::ports::{ClickedHour, Job, Lease, PortError, PortResult};
 
 /// What one run leaves for the next.
@@ -21,6 +21,19 @@ use crate::ports::{ClickedHour, Job, Lease, PortError, PortResult};
 struct Note {
     /// The cut of the last run that was done, Unix milliseconds.
     since_ms: i64,
+    /// The cut of one that is not done yet. It stays: what arrives in the meantime would always be on its way still.
+    #[serde(default)]
+    cut_ms: Option<i64>,
+}
+
+impl Note {
+    fn parse(note: Option<&str>) -> Option<Self> {
+        serde_json::from_str(note?).ok()
+    }
+
+    fn to_text(self) -> Option<String> {
+        serde_json::to_string(&self).ok()
+    }
 }
 
 /// How a daily run ended.
@@ -28,6 +41,8 @@ struct Note {
 pub struct DailyRun {
     /// Whether all was done up to its cut; else the next one begins where this one did.
     pub done: bool,
+    /// Its cut: what arrived before it was looked at, Unix milliseconds; 0 where it did not come so far.
+    pub cut_ms: i64,
     /// What it waited for, for a person; empty if it is done.
     pub detail: String,
     /// The hours that it looked at.
@@ -52,58 +67,60 @@ impl Reconcile {
         let Some(lease) = self.take(Job::Daily).await? else {
             return Ok(DailyRun::not_now("another run is at it"));
         };
-        let ran = self.run_daily(&lease).await;
-        let after = match &ran {
-            Ok((_, since_ms)) => *since_ms,
-            Err(_) => None,
-        };
-        let note = after
-            .and_then(|since_ms| serde_json::to_string(&Note { since_ms }).ok())
-            .or_else(|| lease.note.clone());
+        let mut note = Note::parse(lease.note.as_deref());
+        let ran = self.run_daily(&lease, &mut note).await;
+        let note = note.and_then(Note::to_text);
         self.release(&lease, note.as_deref()).await;
-        ran.map(|(run, _)| run)
+        ran
     }
 
-    /// Whether a day has passed since the cut of the last run that was done.
+    /// Whether a day has passed since the cut of the last run that was done, or one is not done yet.
     ///
     /// # Errors
     /// Where the leases don't answer.
     pub async fn is_daily_due(&self) -> PortResult<bool> {
         let note = self.ports.leases.note(Job::Daily).await?;
-        let note: Option<Note> = note.and_then(|note| serde_json::from_str(&note).ok());
-        let day_ms = crate::domain::time::DAY_MS;
-        Ok(note.is_none_or(|note| self.now_ms() - self.config.slack_ms - note.since_ms >= day_ms))
+        let now_ms = self.now_ms() - self.config.slack_ms;
+        let due = |note: Note| note.cut_ms.is_some() || now_ms - note.since_ms >= DAY_MS;
+        Ok(Note::parse(note.as_deref()).is_none_or(due))
     }
 
-    /// The run, and from where the next one begins (`None`: where this one did).
-    async fn run_daily(&self, lease: &Lease) -> PortResult<(DailyRun, Option<i64>)> {
-        let cut_ms = self.now_ms() - self.config.slack_ms;
-        let note: Option<Note> = lease
-            .note
-            .as_deref()
-            .and_then(|note| serde_json::from_str(note).ok());
-        let since_ms = match note {
+    /// The run; `note` is from where the next one begins.
+    async fn run_daily(&self, lease: &Lease, note: &mut Option<Note>) -> PortResult<DailyRun> {
+        let now_ms = self.now_ms() - self.config.slack_ms;
+        let cut_ms = note.and_then(|note| note.cut_ms).unwrap_or(now_ms);
+        let since_ms = match *note {
             Some(note) => note.since_ms,
             None => match self.first_hour(cut_ms).await? {
                 Some(hour) => hour.start_ms(),
-                None => return Ok((DailyRun::not_now("nothing was clicked yet"), None)),
+                None => return Ok(DailyRun::not_now("nothing was clicked yet")),
             },
         };
-        if let Some(missing) = self
+        let mut pending = Note {
+            since_ms,
+            cut_ms: Some(cut_ms),
+        };
+        if self.mutation.is(Broken::SinceAdvancesFirst) {
+            pending = Note {
+                since_ms: cut_ms,
+                cut_ms: None,
+            };
+        }
+        *note = Some(pending);
+        let text = pending.to_text();
+        if !self
             .ports
-            .proof
-            .missing(since_ms - self.config.slack_ms, cut_ms)
+            .leases
+            .keep(lease, self.until_ms(), text.as_deref())
             .await?
+        {
+            return Ok(DailyRun::not_now("another run is at it"));
+        }
+        let from_ms = since_ms - self.config.slack_ms;
+        if let Some(missing) = self.ports.proof.missing(from_ms, cut_ms).await?
             && !self.mutation.is(Broken::SealWithoutProof)
         {
-            return Ok((DailyRun::not_now(&missing), None));
-        }
-        if self.mutation.is(Broken::SinceAdvancesFirst) {
-            let note = serde_json::to_string(&Note { since_ms: cut_ms }).ok();
-            self.ports
-                .leases
-                .keep(lease, self.until_ms(), note.as_deref())
-                .await?;
+            return Ok(DailyRun::not_now(&missing));
         }
         // What was not ripe at the last cut is judged now, so this reaches back by as much as an hour takes to be ripe.
         let margin_ms = match self.mutation.is(Broken::MarginForgotten) {
@@ -136,12 +153,16 @@ impl Reconcile {
         }
         self.seal_days(cut_ms).await?;
         self.grow_old(since_ms, cut_ms).await?;
-        let run = DailyRun {
+        *note = Some(Note {
+            since_ms: cut_ms,
+            cut_ms: None,
+        });
+        Ok(DailyRun {
             done: true,
+            cut_ms,
             detail: String::new(),
             reports,
-        };
-        Ok((run, Some(cut_ms)))
+        })
     }
 
     /// The hours that must be looked at, with the last arrival partition that holds clicks of them.
@@ -155,8 +176,15 @@ impl Reconcile {
         for hour in self.unsealed(cut_ms).await? {
             touched.insert(hour, None);
         }
-        let clicked = self.ports.lake.clicked_hours(arrivals.clone()).await?;
         let last_ripe = self.last_ripe(cut_ms);
+        if !self.mutation.is(Broken::NoReseal) {
+            let oldest = Hour::of(cut_ms - self.config.catch_up_ms);
+            let stored = self.ports.manifests.hours(oldest, Hour(last_ripe.0 + 1)).await?;
+            // Live counting may tell of what came before the last run only now.
+            let dirty = stored.iter().filter(|manifest| manifest.is_dirty());
+            touched.extend(dirty.map(|manifest| (manifest.hour, None)));
+        }
+        let clicked = self.ports.lake.clicked_hours(arrivals.clone()).await?;
         for clicked in clicked.iter().filter(|clicked| clicked.hour <= last_ripe) {
             let manifest = self.manifest(clicked.hour).await?;
             let unsealed = !manifest.is_sealed();
