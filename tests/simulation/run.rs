@@ -51,7 +51,7 @@ pub(crate) fn run(seed: u64, mutation: Mutation, told: bool) -> Vec<String> {
     if wrong.is_empty() {
         wrong = check(&world);
     }
-    if told && !wrong.is_empty() {
+    if told && !(wrong.is_empty() && world.sealing.watch.wrong().is_empty()) {
         tell(&world);
     }
     let mut early = world.sealing.watch.wrong();
@@ -221,7 +221,7 @@ fn check(world: &Arc<World>) -> Vec<String> {
     }
     let first = Hour::of(world.start_ms);
     let hours = first..Hour(first.0 + HOURS + 1);
-    wrong.extend(sealed::wrong(&world.seals, &clicks, &partials, hours));
+    wrong.extend(sealed::wrong(&world.seals, &clicks, &partials, hours, &damaged));
     if wrong.is_empty() {
         wrong = again(world);
     }

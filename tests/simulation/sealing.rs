@@ -195,7 +195,7 @@ impl Sealing {
             leases: Arc::new(FaultyLeases::new(seals(), stores.clone())),
             rulings: stalling,
             counts: Arc::new(FaultySealedCounts::new(seals(), stores.clone())),
-            reports: Arc::new(FaultySealReports::new(seals(), stores.clone())),
+            reports: Arc::new(FaultySealReports::new(seals(), stores)),
             clock: Arc::clone(&clock),
             entropy: Arc::new(ground.rng.fork()),
         };
@@ -228,10 +228,11 @@ impl Sealing {
             },
             BeatConfig {
                 tries: 3,
+                // So long that an object may end between two tries.
+                pause_ms: UNIT_MS.unsigned_abs() / 2,
                 at_once: 4,
                 ..BeatConfig::default()
             },
-            ground.mutation,
         );
         let lake_faults = faults((0, 0));
         Self {

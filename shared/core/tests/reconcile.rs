@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use clickledger_core::domain::bucket::{Condition, PartialWrite};
+use clickledger_core::domain::bucket::{Condition, PartialWrite, ShardId};
 use clickledger_core::domain::correction::{Cause, HourReport, Outcome};
 use clickledger_core::domain::counter::{CounterKey, Counters};
 use clickledger_core::domain::country::Country;
@@ -20,8 +20,10 @@ use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::{HOUR_MS, Hour, Minute};
 use clickledger_core::domain::verdict::Verdict;
 use clickledger_core::ports::{
-    BucketStore, Claim, ClaimStore, Clock, Manifests, PortResult, SealReports, SealStore, SealedCounts,
+    BucketStore, Claim, ClaimStore, Clock, Manifests, PortResult, RawLake, SealReports, SealStore,
+    SealedCounts, StreamRecord,
 };
+use clickledger_core::service::pump::{Consumer, LakeDelivery};
 use clickledger_core::service::reconcile::{
     LakeProof, Reconcile, ReconcileConfig, ReconcilePorts, Restatement,
 };
@@ -430,4 +432,91 @@ fn what_comes_after_closing_is_owed_once_and_readers_see_what_was_billed() {
         .map(|it| (it.before.gross(), it.after.gross()))
         .collect();
     assert_eq!(owed, [(0, 1), (1, 2)]);
+}
+
+#[test]
+fn a_daily_run_keeps_its_cut_until_it_is_done() {
+    let world = World::new(10_000);
+    world.deliver(HOUR, &[click(1, 5, 1)]);
+    world.hourly();
+    world.complete.0.store(false, Ordering::Relaxed);
+    let daily = || world.time.block_on(world.reconcile.daily()).unwrap();
+    let cut_ms = world.time.now_ms() - ReconcileConfig::default().slack_ms;
+    assert!(!daily().done);
+    world.time.run_until(world.time.now_ms() + 2 * HOUR_MS);
+    assert!(!daily().done);
+    assert!(world.time.block_on(world.reconcile.is_daily_due()).unwrap());
+    world.complete.0.store(true, Ordering::Relaxed);
+    let run = daily();
+    assert_eq!((run.done, run.cut_ms), (true, cut_ms));
+    assert!(!world.time.block_on(world.reconcile.is_daily_due()).unwrap());
+    assert!(daily().cut_ms > cut_ms);
+}
+
+#[test]
+fn an_hour_that_is_marked_after_the_last_run_saw_its_clicks_is_looked_at() {
+    let world = World::new(10_000);
+    world.deliver(HOUR, &[click(1, 5, 1)]);
+    world.hourly();
+    world.daily();
+    world.time.run_until(world.time.now_ms() + 30 * HOUR_MS);
+    world.hourly();
+    world.daily();
+    world.time.block_on(world.seals.mark_dirty(&[HOUR])).unwrap();
+    world.time.run_until(world.time.now_ms() + HOUR_MS);
+    world.daily();
+    assert!(!world.manifest().is_dirty());
+}
+
+#[test]
+fn reports_of_one_hour_have_times_of_their_own() {
+    let world = World::new(10_000);
+    world.deliver(HOUR, &[click(1, 5, 1)]);
+    world.hourly();
+    world.deliver(HOUR, &[click(2, 5, 1)]);
+    world.daily();
+    let reports = world
+        .time
+        .block_on(world.seals.reports(HOUR, Hour(HOUR.0 + 1), None, 9))
+        .unwrap();
+    let chain: Vec<_> = reports
+        .iter()
+        .map(|report| (report.replaces, report.version))
+        .collect();
+    assert_eq!(chain.len(), 2);
+    assert_eq!((chain[0].0, chain[0].1), (0, chain[1].0));
+    assert_eq!(chain[1].1, world.manifest().version);
+}
+
+/// Remembers what it was given.
+#[derive(Default)]
+struct Appends(std::sync::Mutex<Vec<Vec<i64>>>);
+
+#[async_trait]
+impl RawLake for Appends {
+    async fn append(&self, _shard: &ShardId, records: &[StreamRecord]) -> PortResult<()> {
+        let arrivals = records.iter().map(|record| record.arrived_at_ms);
+        self.0.lock().unwrap().push(arrivals.collect());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_batch_over_several_hours_is_delivered_hour_by_hour() {
+    let lake = Arc::new(Appends::default());
+    let delivery = LakeDelivery::new(lake.clone());
+    let at = HOUR.start_ms();
+    let arrivals = [at, at + 5, at + HOUR_MS, at + 3 * HOUR_MS, at + 3 * HOUR_MS + 7];
+    let batch: Vec<StreamRecord> = (1_u64..)
+        .zip(arrivals)
+        .map(|(n, arrived_at_ms)| StreamRecord {
+            sequence_number: SequenceNumber::from(n),
+            arrived_at_ms,
+            data: Vec::new(),
+        })
+        .collect();
+    let time = VirtualTime::new(at);
+    assert_eq!(time.block_on(delivery.consume(&"s".into(), &batch)), None);
+    let given = lake.0.lock().unwrap().clone();
+    assert_eq!(given, [&arrivals[..2], &arrivals[2..3], &arrivals[3..]]);
 }

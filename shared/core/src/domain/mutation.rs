@@ -94,11 +94,9 @@ rules! {
     OrphanReturnsValid => "orphan_returns_valid",
     /// Whose an unclaimed click's impression is, is asked of the claims each time: they expire.
     RulingsForgotten => "rulings_forgotten",
-    /// A dead run's progress is gone on with though there are other rulings by now.
-    ProgressOfOtherRulings => "progress_of_other_rulings",
     /// A dead run's slice is noted before it is written.
     NoteBeforeSlice => "note_before_slice",
-    /// A day is sealed whatever became of its hours in the meantime.
+    /// A day is sealed once, and not anew when one of its hours changes.
     DayKept => "day_kept",
     /// An hour is sealed though the lake holds less than was counted.
     DisputeIgnored => "dispute_ignored",
@@ -114,8 +112,6 @@ rules! {
     MarginForgotten => "margin_forgotten",
     /// Every child shard is taken to be born later.
     ChildrenUnproved => "children_unproved",
-    /// A heartbeat is put again under the same id.
-    BeatKeepsItsId => "beat_keeps_its_id",
     /// The lake is proved up to the hour's end, without L.
     ProofEndsWithHour => "proof_ends_with_hour",
     /// A closed hour's recount is compared with what was sealed, not with what is owed already.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use crate::domain::bucket::ShardId;
 use crate::domain::heartbeat::{Beat, Heartbeat};
 use crate::domain::ids::HeartbeatId;
-use crate::domain::mutation::{Broken, Mutation};
 use crate::ports::{
     BeatenShard, Clock, Entropy, HeartbeatLog, Heartbeats, PortError, PortResult, ShardReader,
 };
@@ -66,17 +65,12 @@ pub struct Beaten {
 pub struct Beater {
     ports: BeatPorts,
     config: BeatConfig,
-    mutation: Mutation,
 }
 
 impl Beater {
     /// Over these ports.
-    pub fn new(ports: BeatPorts, config: BeatConfig, mutation: Mutation) -> Self {
-        Self {
-            ports,
-            config,
-            mutation,
-        }
+    pub fn new(ports: BeatPorts, config: BeatConfig) -> Self {
+        Self { ports, config }
     }
 
     /// One heartbeat on every open shard.
@@ -115,12 +109,11 @@ impl Beater {
     }
 
     async fn beat(&self, shard: &ShardId) -> PortResult<bool> {
-        let mut id = None;
         for tried in 0..self.config.tries.max(1) {
             if tried > 0 {
                 self.ports.clock.sleep(self.config.pause_ms).await;
             }
-            match self.put(shard, &mut id).await {
+            match self.put(shard).await {
                 Ok(beat) => return Ok(self.note(&beat).await),
                 Err(error) if error.is_retryable() => {
                     tracing::debug!(%shard, %error, "a heartbeat was not acknowledged");
@@ -133,15 +126,11 @@ impl Beater {
         Ok(false)
     }
 
-    async fn put(&self, shard: &ShardId, last: &mut Option<HeartbeatId>) -> PortResult<Beat> {
+    async fn put(&self, shard: &ShardId) -> PortResult<Beat> {
         let sent_at_ms = self.ports.clock.now_ms();
         let mut random = [0; 10];
         self.ports.entropy.fill(&mut random);
-        let mut id = HeartbeatId::new(sent_at_ms, random);
-        if self.mutation.is(Broken::BeatKeepsItsId) {
-            id = last.unwrap_or(id);
-        }
-        *last = Some(id);
+        let id = HeartbeatId::new(sent_at_ms, random);
         let line = Heartbeat::new(id, shard, sent_at_ms).to_line();
         let line = line.map_err(PortError::rejected)?;
         let sequence_number = self.ports.heartbeats.beat(shard, line).await?;

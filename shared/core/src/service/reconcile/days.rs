@@ -39,6 +39,10 @@ impl Reconcile {
         let stored = self.ports.manifests.days(from, to).await?;
         for day in (from.0..to.0).map(Day) {
             let manifest = stored.iter().find(|stored| stored.day == day);
+            let again = manifest.is_some_and(|manifest| manifest.generation > 24);
+            if again && self.mutation.is(Broken::DayKept) {
+                continue;
+            }
             // None of its hours is sealed, or it is sealed as it stands.
             if manifest.is_some_and(|manifest| manifest.version == 0) {
                 self.seal_day(day).await?;
@@ -123,14 +127,10 @@ impl Reconcile {
                 return Ok(());
             }
         }
-        let generation = match self.mutation.is(Broken::DayKept) {
-            true => self.day(day).await?.generation,
-            false => note.generation,
-        };
         if self
             .ports
             .manifests
-            .flip_day(day, generation, note.version)
+            .flip_day(day, note.generation, note.version)
             .await?
         {
             while self

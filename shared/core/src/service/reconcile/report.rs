@@ -45,22 +45,20 @@ impl Reconcile {
         }
     }
 
-    /// Keeps it, unless it says again what the last one said. Whoever asked for a range is told of each hour.
-    pub(super) async fn keep(&self, report: HourReport) -> PortResult<HourReport> {
+    /// Keeps it, unless it says again what the last one said. Whoever asked for a range is told of each hour. No other report
+    /// of the hour is of the same time.
+    pub(super) async fn keep(&self, mut report: HourReport) -> PortResult<HourReport> {
         let quiet = matches!(report.run, RunKind::Hourly | RunKind::Daily)
             && matches!(
                 report.outcome,
                 Outcome::Waiting | Outcome::Disputed | Outcome::Unchanged
             );
-        if quiet
-            && let Some(last) = self.last_report(report.hour).await?
-            && (HourReport {
-                run: report.run,
-                at_ms: report.at_ms,
-                ..last
-            }) == report
-        {
-            return Ok(report);
+        if let Some(last) = self.last_report(report.hour).await? {
+            report.at_ms = report.at_ms.max(last.at_ms + 1);
+            let (run, at_ms) = (report.run, report.at_ms);
+            if quiet && (HourReport { run, at_ms, ..last }) == report {
+                return Ok(report);
+            }
         }
         counter!(names::HOURS, "outcome" => report.outcome.as_str()).increment(1);
         if matches!(report.outcome, Outcome::Sealed | Outcome::Adjusted) {

@@ -224,8 +224,7 @@ impl Reconcile {
             .await?;
         let taken_up = progress.as_ref().is_some_and(|progress| {
             progress.follows(base, slice.arrivals.end)
-                && (progress.rulings == settled.ruled.count
-                    || self.mutation.is(Broken::ProgressOfOtherRulings))
+                && progress.rulings == settled.ruled.count
                 && progress.special == settled.special.len()
                 && !asked.accept
         });

@@ -195,7 +195,8 @@ impl Reconcile {
             at_ms: report.at_ms,
             ..self.about(going.asked, base, Outcome::Overtaken)
         };
-        self.keep(overtaken).await?;
+        // In the place of the one that promised a flip.
+        self.ports.reports.report(&overtaken).await?;
         self.overtaken(going).await
     }
 
