@@ -179,10 +179,12 @@ impl Reconcile {
         report.replaces = self.compared_with(base);
         report.version = at.version;
         let report = self.keep(report).await?;
-        if self.mutation.is(Broken::FlipUnchecked) {
+        let mut flipped = self.ports.manifests.flip(&new).await?;
+        if !flipped && self.mutation.is(Broken::FlipUnchecked) {
             new.revision = self.manifest(base.hour).await?.revision;
+            flipped = self.ports.manifests.flip(&new).await?;
         }
-        if self.ports.manifests.flip(&new).await? {
+        if flipped {
             tracing::info!(
                 hour = base.hour.0,
                 version = at.version,
