@@ -609,21 +609,102 @@ fn lying_connection(client: TcpStream, server: &str, lie: Lie, clicks: &AtomicUs
     Ok(())
 }
 
-/// A proxy that lies about every twentieth click, for as long as the test runs.
-fn lying_proxy(server: &str, lie: Lie) -> Result<String> {
+/// The URL of a proxy that does this with each connection, for as long as the test runs.
+fn proxy(connection: impl Fn(TcpStream) -> Result<()> + Send + Sync + 'static) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);
-    let (server, clicks) = (
-        server.trim_start_matches("http://").to_owned(),
-        Arc::new(AtomicUsize::new(0)),
-    );
+    let connection = Arc::new(connection);
     std::thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
-            let (server, clicks) = (server.clone(), Arc::clone(&clicks));
-            std::thread::spawn(move || lying_connection(client, &server, lie, &clicks));
+            let connection = Arc::clone(&connection);
+            std::thread::spawn(move || connection(client));
         }
     });
     Ok(url)
+}
+
+/// A proxy that lies about every twentieth click.
+fn lying_proxy(server: &str, lie: Lie) -> Result<String> {
+    let server = server.trim_start_matches("http://").to_owned();
+    let clicks = AtomicUsize::new(0);
+    proxy(move |client| lying_connection(client, &server, lie, &clicks))
+}
+
+/// A proxy that knows the server under this path only, as an API gateway does, and whose answers lead nowhere else.
+fn proxy_with_prefix(server: &str, prefix: &'static str) -> Result<String> {
+    let server = server.trim_start_matches("http://").to_owned();
+    let url = proxy(move |client| {
+        let mut to_server = TcpStream::connect(&server)?;
+        let mut from_server = BufReader::new(to_server.try_clone()?);
+        let mut to_client = client.try_clone()?;
+        let mut from_client = BufReader::new(client);
+        while let Some(request) = one_message(&mut from_client)? {
+            let space = request.iter().position(|byte| *byte == b' ').context("a path")? + 1;
+            let (method, rest) = request.split_at(space);
+            let answer = match rest.strip_prefix(prefix.as_bytes()) {
+                Some(path) if path.starts_with(b"/") => {
+                    to_server.write_all(&[method, path].concat())?;
+                    one_message(&mut from_server)?.context("an answer")?
+                }
+                _ => b"HTTP/1.1 421 Misdirected Request\r\ncontent-length: 0\r\n\r\n".to_vec(),
+            };
+            to_client.write_all(&answer)?;
+        }
+        Ok(())
+    })?;
+    Ok(url + prefix)
+}
+
+#[test]
+fn every_client_command_works_where_the_api_lives_under_a_path() -> Result<()> {
+    let server = Server::start()?;
+    let direct = Client::of(&server)?;
+    for slash in ["", "/"] {
+        // As an emulator has it.
+        let url = proxy_with_prefix(server.url(), "/_aws/execute-api/a1b2c3/$default")?;
+        let client = Client {
+            url: url + slash,
+            key: direct.key.clone(),
+        };
+        let ad = client.ad("home-top")?;
+        assert_eq!(client.json(&["ads", "get", &ad])?["ad_id"], Value::from(&*ad));
+        client.run(&["ads", "update", &ad, "--title", "Other"])?;
+        assert!(client.run(&["ads", "list"])?.contains(&ad));
+        assert!(client.run(&["placements", "list"])?.contains("home-top"));
+        assert_eq!(
+            client.json(&["placements", "get", "home-top"])?["slot"],
+            "home-top"
+        );
+        let key = text(&client.json(&["keys", "create", "admin"])?["key_id"]);
+        assert!(client.run(&["keys", "list"])?.contains(&key));
+        client.run(&["keys", "revoke", &key])?;
+        assert_eq!(client.totals(&ad)?["gross_clicks"], 0);
+        let report = client.json(&["load", "--rate", "100", "--duration", "1s", "--ads", "3"])?;
+        assert_eq!(
+            (&report["ok"], &report["acknowledged"]),
+            (&true.into(), &100.into()),
+            "{report}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn commands_for_aws_say_how_to_get_them_where_they_are_not_built_in() -> Result<()> {
+    for name in ["doctor", "redrive"] {
+        let output = command()?
+            .args([name, "--stack", "s"])
+            .stdin(Stdio::null())
+            .output()?;
+        let said = String::from_utf8(output.stderr)?;
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(
+            said.contains(&format!("cargo run --release --features aws -- {name}")),
+            "{said}"
+        );
+    }
+    Ok(())
 }
 
 #[test]

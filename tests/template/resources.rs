@@ -7,7 +7,15 @@ use serde_json::{Value, json};
 
 use crate::cloudformation::{list, of_type, properties, template, text};
 
-const FUNCTIONS: [&str; 6] = ["Aggregate", "Click", "Maintain", "Placement", "Query", "Settle"];
+const FUNCTIONS: [&str; 7] = [
+    "Aggregate",
+    "Click",
+    "Maintain",
+    "Placement",
+    "Query",
+    "Reconcile",
+    "Settle",
+];
 
 #[test]
 fn stream_keeps_records_for_seven_days_encrypted() {
@@ -240,7 +248,13 @@ fn lake_is_gzip_in_hours_of_arrival_with_the_producers_newlines_and_the_records_
         properties(&lake, "Delivery")["DeliveryStreamType"],
         "KinesisStreamAsSource"
     );
-    assert_eq!(to["CompressionFormat"], "GZIP");
+    assert_eq!(to["CompressionFormat"]["Ref"], "Compression");
+    let compression = &template("template.yaml")["Parameters"]["LakeCompression"];
+    assert_eq!(compression["Default"], "GZIP");
+    assert_eq!(
+        to["FileExtension"]["Fn::If"],
+        json!(["Compresses", ".ndjson.gz", ".ndjson"])
+    );
     assert_eq!(
         to["Prefix"],
         "lake/dt=!{timestamp:yyyy-MM-dd}/hr=!{timestamp:HH}/"
@@ -276,7 +290,10 @@ fn lake_is_gzip_in_hours_of_arrival_with_the_producers_newlines_and_the_records_
         .to_string();
     let (_, fields) = error.split_once("expected one of ").unwrap();
     let fields: Vec<&str> = fields.split('`').skip(1).step_by(2).collect();
-    assert_eq!(names(&table["StorageDescriptor"]["Columns"]), fields);
+    // And behind them a heartbeat's own.
+    let heartbeat = ["heartbeat", "shard", "sent_at_ms"];
+    let all: Vec<&str> = fields.into_iter().chain(heartbeat).collect();
+    assert_eq!(names(&table["StorageDescriptor"]["Columns"]), all);
 }
 
 #[test]
@@ -403,6 +420,9 @@ fn every_alarm_tells_somebody_and_stands_in_the_runbook() {
         "Quarantined",
         "SnapshotStale",
         "LakeBehind",
+        "SealingBehind",
+        "HoursDisputed",
+        "CountsDrifted",
     ] {
         assert!(alarms.contains_key(needed), "{needed}");
     }
@@ -432,6 +452,7 @@ fn only_types_that_were_tried_on_the_emulator_stand_in_the_templates() {
         "AWS::ApiGatewayV2::Integration",
         "AWS::ApiGatewayV2::Route",
         "AWS::ApiGatewayV2::Stage",
+        "AWS::Athena::WorkGroup",
         "AWS::CloudFormation::Stack",
         "AWS::CloudWatch::Alarm",
         "AWS::CloudWatch::Dashboard",

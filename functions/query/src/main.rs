@@ -30,15 +30,15 @@ async fn run() -> Result<()> {
         ..CatalogOptions::default()
     };
     let catalog = Arc::new(aws.catalog(None, options)?);
-    let buckets = Arc::new(aws.buckets(Patience::UNHURRIED)?);
+    let stores = CountStores {
+        buckets: Arc::new(aws.buckets(Patience::UNHURRIED)?),
+        manifests: Arc::new(aws.hours(Patience::UNHURRIED)?),
+        sealed: Arc::new(aws.sealed_counts(Patience::UNHURRIED)?),
+    };
     let api_keys = Arc::new(aws.keys(Patience::START)?);
     let (edge, ()) = join!(clickledger_edge::config(&aws), aws.warm(&["dynamodb"]));
     let query = Query {
-        metrics: MetricsService::new(
-            CountStores::unsealed(buckets),
-            clock.clone(),
-            MetricsConfig::default(),
-        ),
+        metrics: MetricsService::new(stores, clock.clone(), MetricsConfig::default()),
         ads: AdsService::new(catalog.clone(), clock.clone(), entropy.clone()),
         placements: PlacementsService::new(catalog.clone(), clock.clone(), entropy.clone()),
         keys: KeysService::new(api_keys, clock.clone(), entropy),

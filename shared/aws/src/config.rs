@@ -29,11 +29,15 @@ pub enum Resource {
     Bucket,
     /// Secrets Manager secret of token keys, by name or ARN.
     TokenSecret,
+    /// Glue database of the lake's table.
+    LakeDatabase,
+    /// Athena workgroup in which the lake is read.
+    Workgroup,
 }
 
 impl Resource {
     /// Every resource.
-    pub const ALL: [Resource; 11] = [
+    pub const ALL: [Resource; 13] = [
         Resource::Ads,
         Resource::Placements,
         Resource::Keys,
@@ -45,6 +49,8 @@ impl Resource {
         Resource::SpillQueue,
         Resource::Bucket,
         Resource::TokenSecret,
+        Resource::LakeDatabase,
+        Resource::Workgroup,
     ];
 
     /// The environment variable that holds its name.
@@ -61,6 +67,8 @@ impl Resource {
             Resource::SpillQueue => "CLICKLEDGER_SPILL_QUEUE_URL",
             Resource::Bucket => "CLICKLEDGER_BUCKET",
             Resource::TokenSecret => "CLICKLEDGER_TOKEN_SECRET",
+            Resource::LakeDatabase => "CLICKLEDGER_LAKE_DATABASE",
+            Resource::Workgroup => "CLICKLEDGER_WORKGROUP",
         }
     }
 }

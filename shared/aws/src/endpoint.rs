@@ -13,6 +13,7 @@ pub(crate) fn given(config: &SdkConfig, service: &str) -> Option<String> {
         "kinesis" => ("kinesis", "AWS_ENDPOINT_URL_KINESIS"),
         "sqs" => ("sqs", "AWS_ENDPOINT_URL_SQS"),
         "s3" => ("s3", "AWS_ENDPOINT_URL_S3"),
+        "athena" => ("athena", "AWS_ENDPOINT_URL_ATHENA"),
         "lambda" => ("lambda", "AWS_ENDPOINT_URL_LAMBDA"),
         "logs" => ("cloudwatch_logs", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"),
         "cloudformation" => ("cloudformation", "AWS_ENDPOINT_URL_CLOUDFORMATION"),
@@ -76,7 +77,9 @@ async fn regional(config: &SdkConfig, service: &str) -> Result<String, ConfigErr
         "kinesis" => resolved!(aws_sdk_kinesis),
         "sqs" => resolved!(aws_sdk_sqs),
         "s3" => resolved!(aws_sdk_s3),
-        "lambda" | "logs" | "cloudformation" | "servicequotas" => Ok(plain(service, &region, fips)),
+        "athena" | "lambda" | "logs" | "cloudformation" | "servicequotas" => {
+            Ok(plain(service, &region, fips))
+        }
         _ => resolved!(aws_sdk_secretsmanager),
     };
     url.map_err(ConfigError::BadEndpoint)
@@ -117,6 +120,7 @@ mod tests {
                 "https://secretsmanager.us-east-1.amazonaws.com/",
             ),
             ("logs", "eu-west-1", "https://logs.eu-west-1.amazonaws.com/"),
+            ("athena", "us-east-1", "https://athena.us-east-1.amazonaws.com/"),
             (
                 "servicequotas",
                 "cn-north-1",

@@ -66,8 +66,31 @@ fn shard(listed: &aws_sdk_kinesis::types::Shard) -> Shard {
     }
 }
 
+/// Every shard that Kinesis lists.
+pub(crate) async fn listed(
+    client: &Client,
+    stream: &str,
+    patience: Patience,
+) -> PortResult<Vec<aws_sdk_kinesis::types::Shard>> {
+    let (mut shards, mut next): (Vec<_>, Option<String>) = (Vec::new(), None);
+    loop {
+        // A page after the first is asked for by its token alone.
+        let list = match next.take() {
+            None => client.list_shards().stream_name(stream),
+            Some(token) => client.list_shards().next_token(token),
+        };
+        let ask = || async { list.clone().send().await.map_err(failure::of_sdk) };
+        let mut page = patience.run(ask).await?;
+        shards.append(page.shards.get_or_insert_default());
+        next = page.next_token;
+        if next.is_none() {
+            return Ok(shards);
+        }
+    }
+}
+
 /// Parents before their children. Parents that are no longer listed are not waited for.
-fn parents_first(mut left: Vec<Shard>) -> Vec<Shard> {
+pub(crate) fn parents_first(mut left: Vec<Shard>) -> Vec<Shard> {
     left.sort_by(|a, b| a.id.cmp(&b.id));
     let mut ordered: Vec<Shard> = Vec::with_capacity(left.len());
     while !left.is_empty() {
@@ -135,26 +158,11 @@ impl Shards {
 #[async_trait]
 impl ShardReader for Shards {
     async fn shards(&self) -> PortResult<Vec<Shard>> {
-        let (mut shards, mut next): (Vec<Shard>, Option<String>) = (Vec::new(), None);
-        loop {
-            // A page after the first is asked for by its token alone.
-            let list = match next.take() {
-                None => self.client.list_shards().stream_name(&self.stream),
-                Some(token) => self.client.list_shards().next_token(token),
-            };
-            let ask = || async { list.clone().send().await.map_err(failure::of_sdk) };
-            let page = self.patience.run(ask).await?;
-            for listed in page.shards() {
-                if let Some(range) = &listed.sequence_number_range {
-                    self.saw(&range.starting_sequence_number);
-                }
-                shards.push(shard(listed));
-            }
-            next = page.next_token;
-            if next.is_none() {
-                return Ok(parents_first(shards));
-            }
+        let listed = listed(&self.client, &self.stream, self.patience).await?;
+        for range in listed.iter().filter_map(|listed| listed.sequence_number_range()) {
+            self.saw(range.starting_sequence_number());
         }
+        Ok(parents_first(listed.iter().map(shard).collect()))
     }
 
     async fn read(

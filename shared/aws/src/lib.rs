@@ -9,7 +9,11 @@
 //! | `ClaimStore` | [`Claims`] | DynamoDB, by the lean client |
 //! | `ClickStream` | [`Stream`] | Kinesis, by the lean client |
 //! | `ShardReader` | [`Shards`] | Kinesis |
-//! | `BucketStore`, `LaneLog`, `SealStore`, `ApiKeys` | [`Buckets`], [`Lanes`], [`Hours`], [`Keys`] | DynamoDB |
+//! | `BucketStore`, `LaneLog`, `ApiKeys` | [`Buckets`], [`Lanes`], [`Keys`] | DynamoDB |
+//! | `SealStore`, `Manifests`, `Leases`, `Rulings`, `SealReports`, `HeartbeatLog` | [`Hours`] | DynamoDB |
+//! | `SealedCounts` | [`SealedItems`] | DynamoDB |
+//! | `Heartbeats` | [`Beats`] | Kinesis |
+//! | `LakeReader` | [`AthenaLake`] | Athena, S3 |
 //! | `Spill` | [`SpillQueue`] | SQS |
 //! | `Quarantine` | [`QuarantineBucket`] | S3 |
 //! | `TokenKeys` | [`TokenSecret`] | Secrets Manager |
@@ -22,6 +26,7 @@
 //! Invariant: an `Ok` means that AWS has acknowledged it; how failures are told apart is decided in module `failure`, how
 //! long anything is waited for in module `patience`.
 
+mod athena;
 mod calendar;
 mod config;
 mod connect;
@@ -30,12 +35,14 @@ mod dynamodb;
 mod endpoint;
 mod failure;
 mod http_pool;
+mod kinesis_beats;
 mod kinesis_shards;
 mod kinesis_stream;
 mod operator;
 mod patience;
 mod plain_secret;
 mod quarantine;
+mod sealing;
 mod signature;
 mod signed;
 mod snapshot;
@@ -43,14 +50,17 @@ mod spill;
 mod system;
 mod token_keys;
 
+pub use athena::AthenaLake;
 pub use config::{ConfigError, Names, Resource};
 pub use connect::{Aws, Target};
-pub use dynamodb::{Buckets, Catalog, CatalogOptions, Claims, Hours, Keys, Lanes};
+pub use dynamodb::{Buckets, Catalog, CatalogOptions, Claims, Keys, Lanes};
+pub use kinesis_beats::Beats;
 pub use kinesis_shards::Shards;
 pub use kinesis_stream::Stream;
 pub use operator::{Finding, Health, LogLine, LogPage, Operator, Stack, Waiting};
 pub use patience::Patience;
 pub use quarantine::QuarantineBucket;
+pub use sealing::{Hours, SealedItems};
 pub use snapshot::{Snapshot, SnapshotWriter};
 pub use spill::{LAST_RESORT_FIELD, SpillQueue};
 pub use system::{SystemClock, SystemEntropy};

@@ -14,6 +14,7 @@ mod load;
 mod logs;
 mod quarantine;
 mod rotation;
+mod sealing;
 mod spill;
 mod world;
 
@@ -96,6 +97,12 @@ fn under_the_policies_of_its_roles_and_behind_a_trusted_proxy_it_does_the_same()
     let world = World::deploy(true, &["TrustedProxyHops=1"])?;
     walk(&world)?;
     keys::without_its_policy_a_function_can_do_nothing(&world)
+}
+
+#[test]
+fn damaged_counts_of_an_hour_are_found_and_corrected_by_the_scheduled_function() -> Result<()> {
+    // Without enforcement it would prove less: sealing has policies of its own.
+    sealing::damaged_counts_are_found_and_corrected(&World::deploy(true, &[])?)
 }
 
 #[test]

@@ -8,7 +8,15 @@ use anyhow::{Context, Result};
 use clickledger_tests::function::binary;
 
 /// Every function of the template.
-pub const ALL: [&str; 6] = ["aggregate", "click", "maintain", "placement", "query", "settle"];
+pub const ALL: [&str; 7] = [
+    "aggregate",
+    "click",
+    "maintain",
+    "placement",
+    "query",
+    "reconcile",
+    "settle",
+];
 
 /// The folder that holds all of them.
 ///

@@ -94,6 +94,8 @@ impl Stack {
             (Resource::SpillQueue, "SpillQueueUrl"),
             (Resource::Bucket, "BucketName"),
             (Resource::TokenSecret, "TokenSecretArn"),
+            (Resource::LakeDatabase, "LakeDatabase"),
+            (Resource::Workgroup, "LakeWorkgroup"),
         ] {
             names = names.with(resource, output(key)?);
         }
@@ -150,6 +152,18 @@ impl Stack {
             answer.body
         );
         answer.json()
+    }
+
+    /// Calls a function with an event without waiting for its end.
+    ///
+    /// # Errors
+    /// The event was not taken.
+    pub fn begin(&self, function: &str, event: &Value) -> Result<()> {
+        let path = format!("/2015-03-31/functions/{function}/invocations");
+        let headers = [("X-Amz-Invocation-Type", "Event")];
+        self.signed
+            .send("lambda", "POST", &path, &headers, &event.to_string())?;
+        Ok(())
     }
 
     /// The variables of a function's environment.

@@ -15,7 +15,7 @@ use clickledger_core::domain::bucket::{Bucket, Committed, Condition, PartialWrit
 use clickledger_core::domain::counter::{Counted, CounterKey, Counters};
 use clickledger_core::domain::entity::Entity;
 use clickledger_core::domain::sequence::SequenceNumber;
-use clickledger_core::domain::time::{DAY_MS, MINUTE_MS, Minute};
+use clickledger_core::domain::time::{DAY_MS, Hour, MINUTE_MS, Minute};
 use clickledger_core::ports::{BucketStore, MinuteTotals, PortResult};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
@@ -104,6 +104,27 @@ impl Buckets {
             life_ms: Some(life_ms),
             ..self
         }
+    }
+
+    /// Deletes an entity's partials of an hour.
+    async fn forget_of(&self, entity: Entity, hour: Hour) -> PortResult<()> {
+        let first = hour.first_minute();
+        let (pk, of_hour) = (partition_key(entity, first), minute_prefix(first));
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :hour)")
+            .projection_expression("sk")
+            .expression_attribute_values(":pk", s(&*pk))
+            .expression_attribute_values(":hour", s(&of_hour[.."p#hh".len()]));
+        for item in pages::items(query, None, self.patience).await? {
+            let delete = self.client.delete_item().table_name(&self.table);
+            let delete = delete.key("pk", s(&*pk)).key("sk", s(text(&item, "sk")?));
+            let call = || async { delete.clone().send().await.map_err(failure::of_sdk).map(drop) };
+            self.patience.run(call).await?;
+        }
+        Ok(())
     }
 
     fn update(&self, write: &PartialWrite) -> UpdateItemFluentBuilder {
@@ -241,6 +262,18 @@ impl BucketStore for Buckets {
             .into_iter()
             .map(totals)
             .collect())
+    }
+
+    async fn forget(&self, hour: Hour, entities: &[Entity]) -> PortResult<()> {
+        let forget = entities
+            .iter()
+            .copied()
+            .map(|entity| self.forget_of(entity, hour));
+        let forget: Vec<_> = forget.collect();
+        stream::iter(forget)
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_collect()
+            .await
     }
 }
 

@@ -12,26 +12,26 @@ use clickledger_core::ports::PortResult;
 use crate::failure::damaged;
 
 /// One item.
-pub(super) type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// A string.
-pub(super) fn s(text: impl Into<String>) -> AttributeValue {
+pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
 /// A number.
 #[allow(clippy::needless_pass_by_value)] // a number
-pub(super) fn n(number: impl ToString) -> AttributeValue {
+pub(crate) fn n(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
 /// Bytes.
-pub(super) fn b(bytes: impl Into<Vec<u8>>) -> AttributeValue {
+pub(crate) fn b(bytes: impl Into<Vec<u8>>) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
 /// An item of these attributes.
-pub(super) fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
+pub(crate) fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> Item {
     attributes
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
@@ -39,7 +39,7 @@ pub(super) fn item<const N: usize>(attributes: [(&str, AttributeValue); N]) -> I
 }
 
 /// The string of this name.
-pub(super) fn text<'a>(item: &'a Item, name: &str) -> PortResult<&'a str> {
+pub(crate) fn text<'a>(item: &'a Item, name: &str) -> PortResult<&'a str> {
     match item.get(name) {
         Some(AttributeValue::S(text)) => Ok(text),
         _ => Err(damaged(name)),
@@ -47,17 +47,17 @@ pub(super) fn text<'a>(item: &'a Item, name: &str) -> PortResult<&'a str> {
 }
 
 /// What the string of this name says.
-pub(super) fn parsed<T: FromStr>(item: &Item, name: &str) -> PortResult<T> {
+pub(crate) fn parsed<T: FromStr>(item: &Item, name: &str) -> PortResult<T> {
     text(item, name)?.parse().map_err(|_| damaged(name))
 }
 
 /// The number of this name.
-pub(super) fn number<T: FromStr>(item: &Item, name: &str) -> PortResult<T> {
+pub(crate) fn number<T: FromStr>(item: &Item, name: &str) -> PortResult<T> {
     optional_number(item, name)?.ok_or_else(|| damaged(name))
 }
 
 /// The number of this name, where there is one.
-pub(super) fn optional_number<T: FromStr>(item: &Item, name: &str) -> PortResult<Option<T>> {
+pub(crate) fn optional_number<T: FromStr>(item: &Item, name: &str) -> PortResult<Option<T>> {
     match item.get(name) {
         None => Ok(None),
         Some(AttributeValue::N(digits)) => digits.parse().map(Some).map_err(|_| damaged(name)),
@@ -66,12 +66,12 @@ pub(super) fn optional_number<T: FromStr>(item: &Item, name: &str) -> PortResult
 }
 
 /// The string of this name, where there is one.
-pub(super) fn optional_text<'a>(item: &'a Item, name: &str) -> PortResult<Option<&'a str>> {
+pub(crate) fn optional_text<'a>(item: &'a Item, name: &str) -> PortResult<Option<&'a str>> {
     item.get(name).map(|_| text(item, name)).transpose()
 }
 
 /// The bytes of this name.
-pub(super) fn bytes<'a>(item: &'a Item, name: &str) -> PortResult<&'a [u8]> {
+pub(crate) fn bytes<'a>(item: &'a Item, name: &str) -> PortResult<&'a [u8]> {
     match item.get(name) {
         Some(AttributeValue::B(blob)) => Ok(blob.as_ref()),
         _ => Err(damaged(name)),
@@ -79,7 +79,7 @@ pub(super) fn bytes<'a>(item: &'a Item, name: &str) -> PortResult<&'a [u8]> {
 }
 
 /// The list of this name.
-pub(super) fn list<'a>(item: &'a Item, name: &str) -> PortResult<&'a [AttributeValue]> {
+pub(crate) fn list<'a>(item: &'a Item, name: &str) -> PortResult<&'a [AttributeValue]> {
     match item.get(name) {
         Some(AttributeValue::L(list)) => Ok(list),
         _ => Err(damaged(name)),

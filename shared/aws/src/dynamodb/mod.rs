@@ -6,17 +6,15 @@ mod cached;
 mod catalog;
 mod claims;
 mod conditional;
-mod hours;
-mod item;
+pub(crate) mod item;
 mod keys;
 mod lanes;
-mod pages;
+pub(crate) mod pages;
 mod placements;
 
 pub use buckets::Buckets;
 pub use catalog::{Catalog, CatalogOptions};
 pub use claims::Claims;
-pub use hours::Hours;
 pub use keys::Keys;
 pub use lanes::Lanes;
 

@@ -11,7 +11,7 @@ use crate::failure;
 use crate::patience::Patience;
 
 /// One page, from where the one before it ended.
-pub(super) async fn page(
+pub(crate) async fn page(
     query: &QueryFluentBuilder,
     from: Option<Item>,
     patience: Patience,
@@ -24,7 +24,7 @@ pub(super) async fn page(
 }
 
 /// At most `limit` items (all, if `None`).
-pub(super) async fn items(
+pub(crate) async fn items(
     query: QueryFluentBuilder,
     limit: Option<usize>,
     patience: Patience,

@@ -1,5 +1,7 @@
 //! An account of one test: the resources as `docs/DATA_MODEL.md` defines them.
 
+pub mod glue;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,7 +50,9 @@ impl Place {
             .with(Resource::Hours, "hours")
             .with(Resource::Stream, "clicks")
             .with(Resource::Bucket, format!("clickledger-{number}"))
-            .with(Resource::TokenSecret, "clickledger/token-keys");
+            .with(Resource::TokenSecret, "clickledger/token-keys")
+            .with(Resource::LakeDatabase, "clickledger")
+            .with(Resource::Workgroup, "primary");
         Self { target, names }
     }
 
@@ -73,6 +77,11 @@ impl Place {
     /// A resource's name.
     pub fn name(&self, resource: Resource) -> String {
         self.names.get(resource).unwrap().to_owned()
+    }
+
+    /// Where the emulator is, and the number of the account there.
+    pub fn at(&self) -> (String, String) {
+        (self.target.endpoint.clone(), self.target.access_key_id.clone())
     }
 
     /// What a function's environment says of it.
@@ -257,7 +266,17 @@ impl Account {
     }
 
     pub async fn hours(&self) {
-        self.table("hours", ("month", S), Some(("hour", S)), &[]).await;
+        self.table("hours", ("pk", S), Some(("sk", S)), &[]).await;
+    }
+
+    /// The bucket, and the lake's table over its folder `lake/`.
+    pub async fn lake(&self) {
+        self.bucket().await;
+        let (endpoint, number) = self.place.at();
+        let database = self.name(Resource::LakeDatabase);
+        let location = format!("s3://{}/lake/", self.name(Resource::Bucket));
+        let make = move || glue::make_lake(&endpoint, &number, &database, &location);
+        tokio::task::spawn_blocking(make).await.unwrap();
     }
 
     pub async fn bucket(&self) {

@@ -30,6 +30,18 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every cause.
+    pub const ALL: [Cause; 8] = [
+        Self::Late,
+        Self::LostInStream,
+        Self::CountedTwice,
+        Self::Quarantined,
+        Self::Promoted,
+        Self::Unclaimed,
+        Self::Restated,
+        Self::Unknown,
+    ];
+
     /// Its name in answers and reports.
     pub fn as_str(self) -> &'static str {
         match self {
