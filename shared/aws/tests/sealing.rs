@@ -9,20 +9,16 @@ mod emulator;
 #[allow(unreachable_pub, dead_code)] // not every suite uses all of it
 mod resources;
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use clickledger_aws::{AthenaLake, Beats, Hours, Patience, Resource, SealedItems, Shards};
 use clickledger_core::domain::bucket::ShardId;
-use clickledger_core::domain::ids::{ClickId, HeartbeatId};
 use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::Hour;
 use clickledger_core::ports::{
-    ClickedHour, Heartbeats, LakeClick, LakeReader, LakeSlice, PortResult, Position, Recount, RecountRow,
-    Shard, ShardReader, StreamRecord,
+    Heartbeats, LakeReader, PortResult, Position, Shard, ShardReader, StreamRecord,
 };
 use clickledger_testkit::contract::lake_reader::LakeUnderTest;
 use emulator::Emulator;
@@ -65,6 +61,10 @@ async fn open_lake() -> (Lake, Alive) {
 
 #[async_trait]
 impl LakeUnderTest for Lake {
+    fn reader(&self) -> &dyn LakeReader {
+        &self.lake
+    }
+
     async fn deliver(&self, arrival: Hour, lines: Vec<Vec<u8>>) {
         // On AWS what is no JSON is a row of nulls; the emulator's engine reads no file that holds it.
         let lines = lines.into_iter().filter(|line| line.starts_with(b"{"));
@@ -79,51 +79,6 @@ impl LakeUnderTest for Lake {
         );
         let put = self.s3.put_object().bucket(&self.bucket).key(key);
         put.body(body.into()).send().await.unwrap();
-    }
-}
-
-#[async_trait]
-impl LakeReader for Lake {
-    async fn heartbeats(&self, arrivals: Range<Hour>) -> PortResult<HashSet<HeartbeatId>> {
-        self.lake.heartbeats(arrivals).await
-    }
-    async fn present(&self, arrivals: Range<Hour>, clicks: &[ClickId]) -> PortResult<HashSet<ClickId>> {
-        self.lake.present(arrivals, clicks).await
-    }
-    async fn undelivered(&self, arrivals: Range<Hour>) -> PortResult<u64> {
-        self.lake.undelivered(arrivals).await
-    }
-    async fn clicked_hours(&self, arrivals: Range<Hour>) -> PortResult<Vec<ClickedHour>> {
-        self.lake.clicked_hours(arrivals).await
-    }
-    async fn unclaimed(
-        &self,
-        slice: &LakeSlice,
-        after: Option<ClickId>,
-        limit: usize,
-    ) -> PortResult<Vec<LakeClick>> {
-        self.lake.unclaimed(slice, after, limit).await
-    }
-    async fn clicks(&self, slice: &LakeSlice, clicks: &[ClickId]) -> PortResult<Vec<LakeClick>> {
-        self.lake.clicks(slice, clicks).await
-    }
-    async fn orphaned(
-        &self,
-        slice: &LakeSlice,
-        owners: Range<Hour>,
-        after: Option<ClickId>,
-        limit: usize,
-    ) -> PortResult<Vec<LakeClick>> {
-        self.lake.orphaned(slice, owners, after, limit).await
-    }
-    async fn recount(&self, hour: Hour, arrivals: Range<Hour>) -> PortResult<Recount> {
-        self.lake.recount(hour, arrivals).await
-    }
-    async fn rows(&self, recount: &str, from: u64, limit: usize) -> PortResult<Vec<RecountRow>> {
-        self.lake.rows(recount, from, limit).await
-    }
-    async fn forget(&self, recount: &str) -> PortResult<()> {
-        self.lake.forget(recount).await
     }
 }
 
