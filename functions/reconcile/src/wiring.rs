@@ -50,7 +50,7 @@ pub(crate) async fn runs(aws: &Aws) -> Result<OnAws, ConfigError> {
         entropy: entropy.clone(),
     };
     Ok(OnAws {
-        beater: Beater::new(beats, BeatConfig::default(), Mutation::default()),
+        beater: Beater::new(beats, BeatConfig::default()),
         reconcile: Reconcile::new(ports, ReconcileConfig::default(), Mutation::default()),
     })
 }

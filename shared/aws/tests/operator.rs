@@ -6,15 +6,21 @@
 #[path = "../../../tests/src/emulator.rs"]
 #[allow(unreachable_pub)] // it is a library's module elsewhere
 mod emulator;
+#[path = "../../../tests/src/fault_proxy.rs"]
 #[allow(unreachable_pub, dead_code)] // not every suite uses all of it
+mod fault_proxy;
+#[allow(unreachable_pub, dead_code)]
 mod resources;
+#[path = "resources/stub.rs"]
+#[allow(unreachable_pub, dead_code)]
+mod stub;
 
 use clickledger_aws::{Finding, Health, LAST_RESORT_FIELD, LogLine, Resource, SpillQueue, Stack};
 use clickledger_core::ports::{Outgoing, Spill};
 use clickledger_testkit::fixtures::ClickMaker;
 use resources::Account;
-use resources::stub::{Reply, Stub};
 use serde_json::json;
+use stub::{Reply, Stub};
 
 const NOW_MS: i64 = 1_767_312_000_000;
 const LOG: &str = "/clickledger/test/click";
