@@ -126,21 +126,22 @@ impl Athena {
         }
         // Athena's own name first; the local emulator puts the same object one level deeper.
         for key in [format!("athena/{id}.csv"), format!("athena/{id}.csv/{id}.csv")] {
+            // What is not there is an answer, not a failure that another try would mend.
             let get = || async {
                 let get = self.s3.get_object().bucket(&self.bucket).key(&key);
-                let object = get
-                    .range(format!("bytes={from}-{}", from + limit - 1))
-                    .send()
-                    .await
-                    .map_err(failure::of_sdk)?;
-                let body = object.body.collect().await.map_err(PortError::unavailable)?;
-                Ok(body.to_vec())
+                let range = format!("bytes={from}-{}", from + limit - 1);
+                match get.range(range).send().await.map_err(failure::of_sdk) {
+                    Ok(object) => {
+                        let body = object.body.collect().await.map_err(PortError::unavailable)?;
+                        Ok(Some(body.to_vec()))
+                    }
+                    Err(error) if is(&error, "InvalidRange") => Ok(Some(Vec::new())),
+                    Err(error) if is(&error, "NoSuchKey") => Ok(None),
+                    Err(error) => Err(error),
+                }
             };
-            match self.patience.run(get).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) if is(&error, "InvalidRange") => return Ok(Vec::new()),
-                Err(error) if is(&error, "NoSuchKey") => {}
-                Err(error) => return Err(error),
+            if let Some(bytes) = self.patience.run(get).await? {
+                return Ok(bytes);
             }
         }
         Err(gone())
