@@ -56,6 +56,7 @@ async fn every_route_is_described_and_every_described_route_is_there() {
         "GET /v1/ads/{ad_id}/metrics",
         "GET /v1/advertisers/{advertiser_id}/metrics",
         "GET /v1/campaigns/{campaign_id}/metrics",
+        "GET /v1/corrections",
         "GET /v1/keys",
         "GET /v1/keys/{key_id}",
         "GET /v1/metrics/total",

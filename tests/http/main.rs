@@ -4,7 +4,9 @@
 
 mod ads;
 mod clicks;
+mod corrections;
 mod counts;
+mod dashboard;
 mod demo;
 mod description;
 mod hostile;

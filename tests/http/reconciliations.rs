@@ -51,17 +51,22 @@ fn report(version: u64, replaces: u64, at_ms: i64) -> HourReport {
 }
 
 fn correction(entity: Entity, version: u64) -> Correction {
+    correction_in(HOUR, entity, version)
+}
+
+/// A valid click and a robot's that came late, in the hour's seventh minute.
+pub(crate) fn correction_in(hour: Hour, entity: Entity, version: u64) -> Correction {
     let mut after = valid(2);
     after.add(CounterKey::of(Verdict::Bot, Device::Bot, Country::ZZ), 1);
     Correction {
         entity,
-        minute: Minute(HOUR.first_minute().0 + 7),
+        minute: Minute(hour.first_minute().0 + 7),
         version,
         before: valid(1),
         after,
         cause: Cause::Late,
         adjustment: false,
-        made_at_ms: HOUR.end_ms() + 400_000,
+        made_at_ms: hour.end_ms() + 400_000,
     }
 }
 
@@ -112,14 +117,14 @@ pub(crate) async fn sealed(world: &World, ad: &str) {
     seals.report(&overtaken).await.unwrap();
 }
 
-async fn as_key(world: &World, key: &str, path: &str) -> Value {
+pub(crate) async fn as_key(world: &World, key: &str, path: &str) -> Value {
     let answer = world.send(request("GET", path, Some(key), None)).await;
     assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
     answer.json()
 }
 
 /// Which entities and versions a list of corrections names.
-fn named(page: &Value) -> Vec<String> {
+pub(crate) fn named(page: &Value) -> Vec<String> {
     let items = page["items"].as_array().unwrap().iter();
     items
         .map(|item| {

@@ -113,6 +113,12 @@ async fn every_route_answers_every_key_as_its_scope_says() {
         ),
         (
             "GET",
+            "/v1/corrections?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z".into(),
+            None,
+            [200, 200, 200, 403, 403, 200],
+        ),
+        (
+            "GET",
             "/v1/placements".into(),
             None,
             [403, 403, 403, 403, 403, 200],

@@ -3,14 +3,19 @@
 //! Invariant: the browser and all its processes end when the [`Chromium`] is dropped.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use chromiumoxide::cdp::IntoEventKind;
+use chromiumoxide::cdp::browser_protocol::browser::{SetDownloadBehaviorBehavior, SetDownloadBehaviorParams};
 use chromiumoxide::cdp::browser_protocol::emulation::{MediaFeature, SetDeviceMetricsOverrideParams};
 use chromiumoxide::cdp::browser_protocol::log::{EventEntryAdded, LogEntryLevel};
+use chromiumoxide::cdp::browser_protocol::network::{
+    ClearBrowserCacheParams, EventLoadingFinished, EventResponseReceived,
+};
 use chromiumoxide::cdp::js_protocol::runtime::{
     ConsoleApiCalledType, EventConsoleApiCalled, EventExceptionThrown,
 };
@@ -99,6 +104,20 @@ impl Chromium {
         Ok(tab)
     }
 
+    /// Keeps what pages hand out as files in this folder, under the names that they give.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn keep_downloads(&self, folder: &Path) -> Result<()> {
+        let keep = SetDownloadBehaviorParams::builder()
+            .behavior(SetDownloadBehaviorBehavior::Allow)
+            .download_path(folder.display().to_string())
+            .build()
+            .map_err(|error| anyhow!(error))?;
+        self.wait(self.browser.execute(keep))?;
+        Ok(())
+    }
+
     /// All tabs, also those that pages have opened.
     ///
     /// # Errors
@@ -116,6 +135,8 @@ impl Chromium {
             chromium: self,
             page,
             complaints: Arc::default(),
+            transferred: Arc::default(),
+            requests: Arc::default(),
         }
     }
 
@@ -131,6 +152,17 @@ impl Chromium {
     fn listen(&self, tab: &Tab<'_>) -> Result<()> {
         self.wait(tab.page.enable_log())?;
         self.wait(tab.page.enable_runtime())?;
+        let transferred = Arc::clone(&tab.transferred);
+        self.note::<EventLoadingFinished>(tab, move |finished| {
+            // Whole bytes, as numbers of JSON come.
+            transferred.fetch_add(finished.encoded_data_length as u64, Ordering::Relaxed);
+            None
+        })?;
+        let requests = Arc::clone(&tab.requests);
+        self.note::<EventResponseReceived>(tab, move |_| {
+            requests.fetch_add(1, Ordering::Relaxed);
+            None
+        })?;
         self.note::<EventEntryAdded>(tab, |added| {
             let entry = &added.entry;
             (entry.level == LogEntryLevel::Error).then(|| format!("{} {:?}", entry.text, entry.url))
@@ -141,7 +173,11 @@ impl Chromium {
         })
     }
 
-    fn note<E: IntoEventKind + Unpin>(&self, tab: &Tab<'_>, note: fn(&E) -> Option<String>) -> Result<()>
+    fn note<E: IntoEventKind + Unpin>(
+        &self,
+        tab: &Tab<'_>,
+        note: impl Fn(&E) -> Option<String> + Send + 'static,
+    ) -> Result<()>
     where
         EventStream<E>: Stream<Item = Arc<E>> + Send + 'static,
     {
@@ -180,6 +216,8 @@ pub struct Tab<'a> {
     chromium: &'a Chromium,
     page: Page,
     complaints: Arc<Mutex<Vec<String>>>,
+    transferred: Arc<AtomicU64>,
+    requests: Arc<AtomicU64>,
 }
 
 impl Tab<'_> {
@@ -203,6 +241,69 @@ impl Tab<'_> {
             .with_context(|| selector.to_owned())?;
         self.chromium.wait(element.click())?;
         Ok(())
+    }
+
+    /// Focuses an element and types a text, key by key.
+    ///
+    /// # Errors
+    /// There is no such element, or the browser does not answer.
+    pub fn write(&self, selector: &str, text: &str) -> Result<()> {
+        let element = self
+            .chromium
+            .wait(self.page.find_element(selector))
+            .with_context(|| selector.to_owned())?;
+        self.chromium.wait(element.focus())?;
+        self.chromium.wait(element.type_str(text))?;
+        Ok(())
+    }
+
+    /// Presses a key where the focus is, such as `Enter`, `Tab` or `ArrowDown`.
+    ///
+    /// # Errors
+    /// Nothing has the focus, or the browser does not answer.
+    pub fn press(&self, key: &str) -> Result<()> {
+        let element = self.chromium.wait(self.page.find_element(":focus"))?;
+        self.chromium.wait(element.press_key(key))?;
+        Ok(())
+    }
+
+    /// Goes to another address; one that differs only behind the `#` loads nothing.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn go(&self, url: &str) -> Result<()> {
+        self.chromium.wait(self.page.goto(url))?;
+        Ok(())
+    }
+
+    /// Loads the page anew, with nothing kept of it.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn reload_fresh(&self) -> Result<()> {
+        self.chromium
+            .wait(self.page.execute(ClearBrowserCacheParams::default()))?;
+        self.reload_kept()
+    }
+
+    /// Loads the page anew, as somebody does who comes back to it.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub fn reload_kept(&self) -> Result<()> {
+        self.transferred.store(0, Ordering::Relaxed);
+        self.requests.store(0, Ordering::Relaxed);
+        self.chromium.wait(self.page.reload())?;
+        Ok(())
+    }
+
+    /// Bytes and answers that came over the network, heads included, since the tab was opened or loaded anew; kept for tabs that
+    /// [`Chromium::open`] opened.
+    pub fn transferred(&self) -> (u64, u64) {
+        (
+            self.transferred.load(Ordering::Relaxed),
+            self.requests.load(Ordering::Relaxed),
+        )
     }
 
     /// Shows this tab rather than the one that was opened last.

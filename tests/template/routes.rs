@@ -72,7 +72,10 @@ async fn routes_are_the_paths_of_the_apis_own_description_and_lead_to_the_functi
             (unnamed(path), functions.into_iter().next().unwrap().to_owned())
         })
         .collect();
-    described.insert("/v1/openapi.json".to_owned(), "Query".to_owned());
+    // Pages are not of the API: its description does not name them.
+    for page in ["/v1/openapi.json", "/dashboard", "/dashboard/{}"] {
+        described.insert(page.to_owned(), "Query".to_owned());
+    }
     assert_eq!(routed(&template("template.yaml")), described);
 }
 

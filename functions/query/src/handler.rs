@@ -13,7 +13,7 @@ use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::MetricsService;
 use clickledger_core::service::placements::PlacementsService;
 use clickledger_http::{
-    EdgeConfig, Readiness, document_router, edge, health_router, keys_router, query_router,
+    EdgeConfig, Readiness, dashboard_router, document_router, edge, health_router, keys_router, query_router,
 };
 
 /// What the routes work with.
@@ -40,7 +40,8 @@ pub(crate) fn router(query: Query, config: EdgeConfig) -> Router {
     )
     .merge(keys_router(keys, Arc::clone(&config)))
     .merge(health_router(Arc::new(TablesAnswer(query.catalog))))
-    .merge(document_router());
+    .merge(document_router())
+    .merge(dashboard_router());
     edge(part, &config)
 }
 

@@ -17,31 +17,17 @@ use clickledger_core::domain::ids::AdvertiserId;
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::assets::{CSS, HTML, ICON, JS, POLICY, SVG, UPLOT};
 use crate::client::peer;
 use crate::config::Demo;
 use crate::problem::{Kind, Problem};
 
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const JS: &str = "text/javascript; charset=utf-8";
-const SVG: &str = "image/svg+xml";
-
 /// Where a file is served, its type, and what is in it.
-const FILES: [(&str, &str, &str); 8] = [
+const FILES: [(&str, &str, &str); 6] = [
     ("/demo", HTML, include_str!("../assets/demo/index.html")),
     ("/demo/demo.css", CSS, include_str!("../assets/demo/demo.css")),
     ("/demo/demo.js", JS, include_str!("../assets/demo/demo.js")),
-    ("/demo/icon.svg", SVG, include_str!("../assets/demo/icon.svg")),
-    (
-        "/demo/uplot/uPlot.iife.min.js",
-        JS,
-        include_str!("../assets/demo/uplot/uPlot.iife.min.js"),
-    ),
-    (
-        "/demo/uplot/uPlot.min.css",
-        CSS,
-        include_str!("../assets/demo/uplot/uPlot.min.css"),
-    ),
+    ("/demo/icon.svg", SVG, ICON),
     (
         "/demo/landing.css",
         CSS,
@@ -60,6 +46,10 @@ pub fn demo_router(demo: Demo) -> OpenApiRouter {
         .with_state(Arc::new(demo));
     for (path, media_type, text) in FILES {
         router = router.route(path, get(move || async move { file(media_type, text) }));
+    }
+    for (name, media_type, text) in UPLOT {
+        let path = format!("/demo/{name}");
+        router = router.route(&path, get(move || async move { file(media_type, text) }));
     }
     // Not of the API: it is not in its description.
     OpenApiRouter::from(router)
@@ -87,12 +77,7 @@ fn file(media_type: &'static str, text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static(
-                "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            ),
-        ),
+        POLICY,
     ];
     (headers, text).into_response()
 }

@@ -1,21 +1,24 @@
 //! HTTP routers over the services: the same router runs in Lambda and in `serve`.
 //!
 //! [`router`] is all of it. Each of its parts ([`click_router`], [`placement_router`], [`query_router`], [`keys_router`],
-//! [`reconciliations_router`], [`health_router`], [`document_router`], [`demo_router`]) can be served alone: [`edge()`] makes a
-//! part a whole.
+//! [`reconciliations_router`], [`health_router`], [`document_router`], [`dashboard_router`], [`demo_router`]) can be served alone:
+//! [`edge()`] makes a part a whole.
 //!
 //! Invariant: every answer that is an error is a problem document (RFC 9457), also where no handler is reached or one panics;
 //! a click's destination comes from its ad alone.
 
 mod accept;
 mod ads;
+mod assets;
 mod auth;
 mod click;
 mod client;
 mod config;
+mod corrections;
 mod counters;
 mod counts;
 mod counts_schema;
+mod dashboard;
 mod demo;
 mod edge;
 mod fragment;
@@ -48,6 +51,7 @@ pub use client::{Forwarding, ProxySecret, TrustedProxy};
 pub use config::{Demo, EdgeConfig, Limits};
 pub use counters::names;
 pub use counts::query_router;
+pub use dashboard::dashboard_router;
 pub use demo::demo_router;
 pub use edge::edge;
 pub use health::{Readiness, health_router};
@@ -105,6 +109,7 @@ pub fn router(services: Services, config: EdgeConfig) -> Router {
         ready,
     } = services;
     let mut api = document_router()
+        .merge(dashboard_router())
         .merge(click_router(click, shared()))
         .merge(placement_router(
             Arc::clone(&ads),

@@ -55,10 +55,10 @@ pub trait Restatements: Send + Sync {
 }
 
 #[derive(Clone)]
-struct Reconciliations {
-    found: ReconciliationsService,
+pub(crate) struct Reconciliations {
+    pub(crate) found: ReconciliationsService,
     restatements: Arc<dyn Restatements>,
-    ads: Arc<AdsService>,
+    pub(crate) ads: Arc<AdsService>,
     clock: Arc<dyn Clock>,
 }
 
@@ -84,6 +84,7 @@ fn routes() -> OpenApiRouter<Api<Reconciliations>> {
     OpenApiRouter::new()
         .routes(routes!(list, restate))
         .routes(routes!(corrections))
+        .routes(routes!(crate::corrections::of_range))
 }
 
 /// What the routes say about themselves.
@@ -165,7 +166,7 @@ impl FromStr for HourName {
 }
 
 /// Where a list of corrections goes on.
-struct CorrectionCursor(CorrectionPlace);
+pub(crate) struct CorrectionCursor(pub(crate) CorrectionPlace);
 
 impl FromStr for CorrectionCursor {
     type Err = ();
@@ -246,14 +247,14 @@ async fn corrections(
 }
 
 /// Whose corrections a caller may see.
-struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     by: &'a Scope,
     ads: &'a AdsService,
     known: HashMap<Entity, bool>,
 }
 
 impl<'a> Seen<'a> {
-    fn by(by: &'a Scope, ads: &'a AdsService) -> Self {
+    pub(crate) fn by(by: &'a Scope, ads: &'a AdsService) -> Self {
         Self {
             by,
             ads,
@@ -261,7 +262,7 @@ impl<'a> Seen<'a> {
         }
     }
 
-    async fn sees(&mut self, entity: Entity) -> PortResult<bool> {
+    pub(crate) async fn sees(&mut self, entity: Entity) -> PortResult<bool> {
         let own = match self.by {
             Scope::Admin => return Ok(true),
             Scope::Publisher { .. } => return Ok(false),

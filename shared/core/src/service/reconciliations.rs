@@ -68,6 +68,27 @@ impl ReconciliationsService {
         Ok((found, next))
     }
 
+    /// The hours of `from..to` of which a report tells corrections, in the order of time.
+    ///
+    /// # Errors
+    /// Those of the ports.
+    pub async fn corrected_hours(&self, from: Hour, to: Hour) -> PortResult<Vec<Hour>> {
+        let mut hours = Vec::new();
+        let mut after = None;
+        loop {
+            let reports = self.reports.reports(from, to, after, PAGE).await?;
+            let corrected = reports.iter().filter(|report| report.corrections > 0);
+            hours.extend(corrected.map(|report| report.hour));
+            match reports.last() {
+                Some(last) if reports.len() >= PAGE => after = Some((last.hour, last.at_ms)),
+                _ => break,
+            }
+        }
+        // In order already: an hour has a report for every look at it.
+        hours.dedup();
+        Ok(hours)
+    }
+
     /// The versions whose corrections made the hour's counts what they are, or what is owed.
     async fn versions_in_force(&self, hour: Hour) -> PortResult<Vec<u64>> {
         let next = Hour(hour.0 + 1);
