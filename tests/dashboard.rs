@@ -310,6 +310,99 @@ fn what_is_anothers_looks_like_what_is_not_there() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn ranges_begin_and_end_as_the_clocks_of_the_zone_say_also_when_they_change() -> Result<()> {
+    let world = World::start()?;
+    let chromium = Chromium::launch()?;
+    let page = chromium.open(&format!("{}/dashboard", world.server.url()))?;
+    wait_for(&page, "document.activeElement?.id === 'key'")?;
+    let range = |now: &str, zone: &str, range: &str| -> Result<[String; 4]> {
+        let found = page.value(&format!(
+            "(async () => {{ const time = await import(document.querySelector('script[type=module]').src.replace('main.js', 'time.js')); \
+             const view = {{ range: '{range}', tz: '{zone}', compare: 'previous_period' }}; \
+             const now = time.rangeOf(view, Date.parse('{now}')); const before = time.rangeBefore(view, now); \
+             return [now.from, now.to, before.from, before.to].map(time.rfc3339); }})()"
+        ))?;
+        Ok(serde_json::from_value(found)?)
+    };
+    for (now, zone, name, expected) in [
+        // Set ahead in the night of the last day, so the week before ends an hour of UTC later.
+        (
+            "2026-03-30T10:00:20Z",
+            "Europe/Berlin",
+            "7d",
+            [
+                "2026-03-23T23:00:00Z",
+                "2026-03-30T10:01:00Z",
+                "2026-03-16T23:00:00Z",
+                "2026-03-23T11:01:00Z",
+            ],
+        ),
+        // Set back.
+        (
+            "2026-11-02T03:30:00Z",
+            "America/New_York",
+            "30d",
+            [
+                "2026-10-03T04:00:00Z",
+                "2026-11-02T03:31:00Z",
+                "2026-09-03T04:00:00Z",
+                "2026-10-03T02:31:00Z",
+            ],
+        ),
+        // Half an hour, set back by half an hour.
+        (
+            "2026-04-05T15:10:00Z",
+            "Australia/Lord_Howe",
+            "24h",
+            [
+                "2026-04-04T15:30:00Z",
+                "2026-04-05T15:11:00Z",
+                "2026-04-03T15:30:00Z",
+                "2026-04-04T15:11:00Z",
+            ],
+        ),
+        // A day that begins at one o'clock.
+        (
+            "2026-09-06T10:00:00Z",
+            "America/Santiago",
+            "today",
+            [
+                "2026-09-06T04:00:00Z",
+                "2026-09-06T10:01:00Z",
+                "2026-09-05T05:00:00Z",
+                "2026-09-05T11:01:00Z",
+            ],
+        ),
+        // The last minute of a day, and its first.
+        (
+            "2026-01-01T23:59:30Z",
+            "UTC",
+            "today",
+            [
+                "2026-01-01T00:00:00Z",
+                "2026-01-02T00:00:00Z",
+                "2025-12-31T00:00:00Z",
+                "2026-01-01T00:00:00Z",
+            ],
+        ),
+        (
+            "2026-01-02T00:00:00Z",
+            "UTC",
+            "today",
+            [
+                "2026-01-02T00:00:00Z",
+                "2026-01-02T00:01:00Z",
+                "2026-01-01T00:00:00Z",
+                "2026-01-01T00:01:00Z",
+            ],
+        ),
+    ] {
+        assert_eq!(range(now, zone, name)?, expected, "{name} at {now} in {zone}");
+    }
+    Ok(())
+}
+
 /// A folder with days of traffic, its keys, and what was clicked, as `clickledger demo` tells it.
 fn month(folder: &Path) -> Result<Value> {
     let made = clickledger_tests::server::command()?

@@ -36,15 +36,12 @@ export const wallOf = (at, zone) => {
   return Date.UTC(field.year, field.month - 1, field.day, field.hour, field.minute, field.second);
 };
 
-/** The instant at which the clocks of the zone show this; where they never do, the one right after. */
+/** The instant at which the clocks of the zone show this: the first of two, and where they skip it, as long after the skip. */
 export const instantOf = (wall, zone) => {
-  let at = wall;
-  for (let tries = 0; tries < 3; tries += 1) {
-    const off = wallOf(at, zone) - wall;
-    if (off === 0) return at;
-    at -= off;
-  }
-  return at;
+  const before = wall - (wallOf(wall - DAY, zone) - (wall - DAY));
+  if (wallOf(before, zone) === wall) return before;
+  const after = wall - (wallOf(wall + DAY, zone) - (wall + DAY));
+  return wallOf(after, zone) === wall ? after : before;
 };
 
 /** The wall clock in a text of the API, such as `2026-01-02T01:00:00+01:00`. */
