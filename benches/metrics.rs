@@ -199,27 +199,20 @@ async fn seal(manifests: &dyn Manifests, sealed: &dyn SealedCounts, minutes: &[B
 /// The queries, by name.
 fn queries() -> Vec<(&'static str, MetricsQuery)> {
     // A local year begins at local midnight.
-    let year = |zone: &str, offset_minutes: i64, group_by| MetricsQuery {
-        entity: AD,
-        from_ms: FROM_MS - offset_minutes * MINUTE_MS,
-        to_ms: FROM_MS - offset_minutes * MINUTE_MS + 365 * DAY_MS,
-        granularity: Granularity::Day,
-        group_by,
-        window: None,
-        time_zone: zone.to_owned(),
-        limit: None,
-        cursor: None,
+    let year = |zone: &str, offset_minutes: i64, group_by| {
+        let from_ms = FROM_MS - offset_minutes * MINUTE_MS;
+        MetricsQuery {
+            granularity: Granularity::Day,
+            group_by,
+            time_zone: zone.to_owned(),
+            ..MetricsQuery::over(AD, from_ms, from_ms + 365 * DAY_MS)
+        }
     };
     let query = |days, granularity, group_by| MetricsQuery {
-        entity: AD,
-        from_ms: FROM_MS,
-        to_ms: FROM_MS + days * DAY_MS,
         granularity,
         group_by,
-        window: None,
         time_zone: "Europe/Berlin".to_owned(),
-        limit: None,
-        cursor: None,
+        ..MetricsQuery::over(AD, FROM_MS, FROM_MS + days * DAY_MS)
     };
     let sliding = |window: &str, query| MetricsQuery {
         window: window.parse().ok(),

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use clickledger_core::domain::time::MINUTE_MS;
 use clickledger_core::ports::Clock;
-use clickledger_core::service::metrics::{Cell, LocalTime, MetricsPage, write_csv};
+use clickledger_core::service::metrics::{Cell, LocalTime, MetricsPage, MetricsTotals, write_csv};
 use clickledger_embedded::SystemClock;
 use jiff::tz::TimeZone;
 use url::Url;
@@ -36,13 +36,26 @@ enum Granularity {
     Minute,
     Hour,
     Day,
+    /// One row for the whole range
+    Total,
 }
 
-/// Counts by the minute, hour or day, valid and invalid. Times are whole minutes; rows have the time zone's offset.
+/// Another range.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Beside {
+    /// As long, up to the beginning of this one
+    PreviousPeriod,
+    /// The same dates of the year before
+    PreviousYear,
+}
+
+/// Counts by the minute, hour, day or in one row, valid and invalid. Times are whole minutes; rows have the time zone's offset.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  clickledger metrics ad 731 --from -1h\n  \
     clickledger metrics advertiser 9 --from yesterday --to today --granularity hour --tz Europe/Berlin\n  \
-    clickledger metrics ad 731 --from 2026-01-01 --to 2026-02-01 --granularity day --group-by device,country --csv")]
+    clickledger metrics ad 731 --from 2026-01-01 --to 2026-02-01 --granularity day --group-by device,country --csv\n  \
+    clickledger metrics advertiser 9 --from -7d --granularity total --group-by ad --order=-clicks --limit 10\n  \
+    clickledger metrics campaign 12 --from -30d --granularity day --device mobile,tablet --compare previous-period")]
 pub(crate) struct Command {
     /// Whose clicks
     #[arg(value_name = "ENTITY")]
@@ -59,9 +72,27 @@ pub(crate) struct Command {
     /// How long a row is; at most 31 days by the minute, 366 by the hour
     #[arg(long, value_name = "UNIT", default_value = "minute")]
     granularity: Granularity,
-    /// Break rows down by device, country, device,country or verdict
+    /// Break rows down by device, country, device,country or verdict; of campaigns and advertisers by ad too
     #[arg(long, value_name = "COLUMNS")]
     group_by: Option<String>,
+    /// Only valid clicks of these device classes, such as mobile,tablet
+    #[arg(long, value_name = "CLASSES")]
+    device: Option<String>,
+    /// Only valid clicks of these countries, such as DE,FR; ZZ where it is not known
+    #[arg(long, value_name = "COUNTRIES")]
+    country: Option<String>,
+    /// What rows and totals carry: some of gross_clicks, clicks, invalid_clicks, invalid_click_rate, invalid_by_verdict, peak_minute
+    #[arg(long, value_name = "METRICS")]
+    metrics: Option<String>,
+    /// The most clicks first: with one row for the whole range and a breakdown
+    #[arg(long, value_name = "ORDER", value_parser = ["-clicks"], allow_hyphen_values = true)]
+    order: Option<String>,
+    /// Only the first rows
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: Option<u32>,
+    /// Put the same of another range beside it
+    #[arg(long, value_name = "RANGE", conflicts_with = "csv")]
+    compare: Option<Beside>,
     /// IANA name of the time zone whose days and hours are meant
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     tz: String,
@@ -83,15 +114,20 @@ impl Command {
     pub(crate) fn run(&self) -> Result<()> {
         let api = Api::new(&self.target)?;
         let url = self.question(&api)?;
+        let pages = if self.limit.is_some() {
+            Pages::First
+        } else {
+            Pages::All
+        };
         if self.csv {
-            return each_page(&api, &url, |page, first| {
+            return each_page(&api, &url, pages, |page, first| {
                 let mut text = String::new();
                 write_csv(page, first, &mut text)?;
                 Ok(io::stdout().lock().write_all(text.as_bytes())?)
             });
         }
         let mut whole: Option<MetricsPage> = None;
-        each_page(&api, &url, |page, _| {
+        each_page(&api, &url, pages, |page, _| {
             match &mut whole {
                 Some(whole) => whole.rows.extend_from_slice(&page.rows),
                 None => whole = Some(page.clone()),
@@ -137,7 +173,21 @@ impl Command {
                 granularity.as_ref().map_or("minute", |value| value.get_name()),
             )
             .append_pair("tz", &self.tz);
-        for (name, value) in [("group_by", &self.group_by), ("window", &self.window)] {
+        let limit = self.limit.map(|limit| limit.to_string());
+        let compare = self.compare.map(|compare| match compare {
+            Beside::PreviousPeriod => "previous_period",
+            Beside::PreviousYear => "previous_year",
+        });
+        for (name, value) in [
+            ("group_by", self.group_by.as_deref()),
+            ("window", self.window.as_deref()),
+            ("device", self.device.as_deref()),
+            ("country", self.country.as_deref()),
+            ("metrics", self.metrics.as_deref()),
+            ("order", self.order.as_deref()),
+            ("limit", limit.as_deref()),
+            ("compare", compare),
+        ] {
             if let Some(value) = value {
                 query.append_pair(name, value);
             }
@@ -147,19 +197,38 @@ impl Command {
     }
 }
 
-fn each_page(api: &Api, url: &Url, mut each: impl FnMut(&MetricsPage, bool) -> Result<()>) -> Result<()> {
+/// How much of an answer is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    First,
+    All,
+}
+
+fn each_page(
+    api: &Api,
+    url: &Url,
+    pages: Pages,
+    mut each: impl FnMut(&MetricsPage, bool) -> Result<()>,
+) -> Result<()> {
     let (mut cursor, mut first) = (None::<String>, true);
     loop {
         let mut page_url = url.clone();
         if let Some(cursor) = &cursor {
-            page_url.query_pairs_mut().append_pair("cursor", cursor);
+            // What it is put beside comes with the first page.
+            let kept: Vec<(String, String)> = url
+                .query_pairs()
+                .filter(|(name, _)| name != "compare")
+                .map(|(name, value)| (name.into_owned(), value.into_owned()))
+                .collect();
+            let mut query = page_url.query_pairs_mut();
+            query.clear().extend_pairs(kept).append_pair("cursor", cursor);
         }
         let page: MetricsPage = serde_json::from_value(api.get(&page_url)?.json)
             .context("the server's answer is not a page of metrics")?;
         each(&page, first)?;
         first = false;
         cursor = page.meta.next_cursor;
-        if cursor.is_none() {
+        if cursor.is_none() || pages == Pages::First {
             return Ok(());
         }
     }
@@ -168,11 +237,11 @@ fn each_page(api: &Api, url: &Url, mut each: impl FnMut(&MetricsPage, bool) -> R
 /// A table: the columns of a verdict that never occurs are left out, and below it the totals.
 fn show(page: &MetricsPage) -> Result<()> {
     let names = page.columns();
-    let rows: Vec<Vec<Cell>> = page.table().map(Iterator::collect).collect();
+    let rows: Vec<Vec<Cell>> = page.table().collect();
     let shown: Vec<usize> = (0..names.len())
         .filter(|place| {
             !names[*place].starts_with("invalid_")
-                || names[*place] == "invalid_clicks"
+                || matches!(names[*place], "invalid_clicks" | "invalid_click_rate")
                 || rows.iter().any(|row| row[*place] != Cell::Count(0))
         })
         .collect();
@@ -180,28 +249,58 @@ fn show(page: &MetricsPage) -> Result<()> {
     let counts = |place: usize| {
         let column = shown[place];
         rows.first()
-            .is_some_and(|row| matches!(row[column], Cell::Count(_)))
+            .is_some_and(|row| matches!(row[column], Cell::Count(_) | Cell::Share(_)))
     };
     let cells = rows
         .iter()
         .map(|row| shown.iter().map(|place| row[*place].to_string()).collect());
     output::table(&heads, counts, cells)?;
-    let totals = &page.totals;
-    let mut sums = format!(
-        "\n{} clicks: {} valid, {} invalid ({:.2} %)",
-        totals.gross_clicks,
-        totals.clicks,
-        totals.invalid_clicks,
-        totals.invalid_click_rate * 100.0
-    );
-    for (verdict, count) in totals.invalid_by_verdict.iter() {
+    output::line(&format!("\n{}", sums(&page.totals)))?;
+    match &page.comparison {
+        Some(beside) => output::line(&format!(
+            "{} to {}: {}",
+            beside.from,
+            beside.to,
+            sums(&beside.totals)
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Totals in one line: what there is of them.
+fn sums(totals: &MetricsTotals) -> String {
+    let mut sums = match *totals {
+        MetricsTotals {
+            gross_clicks: Some(gross),
+            clicks: Some(valid),
+            invalid_clicks: Some(invalid),
+            invalid_click_rate: Some(rate),
+            ..
+        } => format!(
+            "{gross} clicks: {valid} valid, {invalid} invalid ({:.2} %)",
+            rate.as_f64() * 100.0
+        ),
+        _ => {
+            let counts = [
+                totals.gross_clicks.map(|gross| format!("{gross} clicks")),
+                totals.clicks.map(|valid| format!("{valid} valid")),
+                totals.invalid_clicks.map(|invalid| format!("{invalid} invalid")),
+                totals
+                    .invalid_click_rate
+                    .map(|rate| format!("{:.2} % invalid", rate.as_f64() * 100.0)),
+            ];
+            let counts: Vec<String> = counts.into_iter().flatten().collect();
+            counts.join(", ")
+        }
+    };
+    for (verdict, count) in totals.invalid_by_verdict.unwrap_or_default().iter() {
         sums.push_str(&format!(", {} {count}", verdict.as_str()));
     }
-    if let Some(peak) = totals.peak_minute {
+    if let Some(Some(peak)) = totals.peak_minute {
         sums.push_str(&format!(
             "; most in one minute: {} at {}",
             peak.clicks, peak.start
         ));
     }
-    output::line(&sums)
+    sums
 }

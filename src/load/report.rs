@@ -153,9 +153,9 @@ pub(super) fn expected(tally: &Tally) -> Expected {
 }
 
 pub(super) fn counted(totals: &MetricsTotals) -> Counted {
+    let by_verdict = totals.invalid_by_verdict.unwrap_or_default();
     let of = |wanted: Verdict| -> u64 {
-        totals
-            .invalid_by_verdict
+        by_verdict
             .iter()
             .filter(|(verdict, _)| *verdict == wanted)
             .map(|(_, count)| count)
@@ -163,10 +163,13 @@ pub(super) fn counted(totals: &MetricsTotals) -> Counted {
     };
     let (duplicate, bad_token) = (of(Verdict::Duplicate), of(Verdict::BadToken));
     Counted {
-        valid: totals.clicks,
+        valid: totals.clicks.unwrap_or(0),
         duplicate,
         bad_token,
-        other: totals.invalid_clicks.saturating_sub(duplicate + bad_token),
+        other: totals
+            .invalid_clicks
+            .unwrap_or(0)
+            .saturating_sub(duplicate + bad_token),
     }
 }
 

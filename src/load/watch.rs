@@ -69,7 +69,7 @@ pub(super) async fn watch(
         };
         let now = Instant::now();
         if let Some(totals) = totals {
-            let gross = totals.gross_clicks;
+            let gross = totals.gross_clicks.unwrap_or(0);
             if watched.risen.last().map_or(0, |(_, before)| *before) < gross {
                 watched.risen.push((now.saturating_duration_since(start), gross));
                 rose = now;

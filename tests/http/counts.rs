@@ -29,7 +29,7 @@ async fn the_answer_has_the_documented_shape() {
     );
     let answer = world.ask("GET", &path, None).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-    assert_eq!(answer.header("vary"), Some("accept"));
+    assert_eq!(answer.header("vary"), Some("accept, authorization, cookie"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let invalid = json!({ "duplicate": 1, "bad_token": 1 });
     assert_eq!(
@@ -109,7 +109,7 @@ async fn csv_comes_when_it_is_preferred_or_asked_for() {
         let asked = request("GET", &format!("{path}{more}"), Some(&world.admin), None);
         let answer = world.send(with(asked, "accept", accept)).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
-        assert_eq!(answer.header("vary"), Some("accept"));
+        assert_eq!(answer.header("vary"), Some("accept, authorization, cookie"));
         answer
     };
     let csv = "text/csv; charset=utf-8";
@@ -201,8 +201,49 @@ async fn what_cannot_be_answered_is_refused_by_its_parameter() {
     ] {
         ask(query).await.problem_with(400, "invalid-parameter", parameter);
     }
+    for (query, parameter) in [
+        ("&device=phone", "device"),
+        ("&device=", "device"),
+        ("&device=mobile,mobile", "device"),
+        ("&device=mobile%20", "device"),
+        ("&device=mobile&device=tablet", "device"),
+        ("&country=de", "country"),
+        ("&country=DE,XX", "country"),
+        ("&country=DE,", "country"),
+        ("&country=%00%00", "country"),
+        ("&metrics=", "metrics"),
+        ("&metrics=cost", "metrics"),
+        ("&metrics=clicks,clicks", "metrics"),
+        ("&metrics=peak_minute", "metrics"),
+        ("&metrics=gross_clicks&device=mobile", "metrics"),
+        ("&metrics=invalid_clicks&group_by=device", "metrics"),
+        ("&order=clicks", "order"),
+        ("&order=-clicks", "order"),
+        ("&order=-clicks&granularity=total", "order"),
+        ("&order=-clicks&group_by=device", "order"),
+        ("&compare=last_week", "compare"),
+        ("&compare=previous_year&cursor=x", "compare"),
+        ("&compare=previous_year&format=csv", "compare"),
+        ("&granularity=total&window=1d", "window"),
+        (
+            "&granularity=total&group_by=device&order=-clicks&cursor=x",
+            "cursor",
+        ),
+    ] {
+        ask(&format!("{DAY}{query}"))
+            .await
+            .problem_with(400, "invalid-parameter", parameter);
+    }
+    ask("from=2000-01-01T00:00:00Z&to=2000-01-02T00:00:00Z&compare=previous_period")
+        .await
+        .problem_with(400, "invalid-parameter", "compare");
+    ask(&format!("{DAY}&group_by=verdict&device=mobile"))
+        .await
+        .problem(400, "unsupported-breakdown");
     for group_by in [
         "ad",
+        "ad,device",
+        "placement",
         "device,verdict",
         "device,device",
         "x",
@@ -217,6 +258,7 @@ async fn what_cannot_be_answered_is_refused_by_its_parameter() {
         ("2025-11-01", "minute"),
         ("2024-12-01", "hour"),
         ("2010-01-01", "day"),
+        ("2010-01-01", "total"),
     ] {
         ask(&format!(
             "from={from}T00:00:00Z&to=2026-01-02T00:00:00Z&granularity={granularity}"
@@ -238,4 +280,99 @@ async fn the_running_minute_may_be_asked_for_in_any_offset() {
     );
     let answer = world.ask("GET", &path, None).await;
     assert_eq!(answer.json()["totals"]["clicks"], 2, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn filters_choices_and_orders_are_passed_through_and_echoed() {
+    let (world, ad, _) = clicked().await;
+    let ask = async |path: &str, query: &str| {
+        let answer = world
+            .ask("GET", &format!("/v1/{path}/metrics?{DAY}{query}"), None)
+            .await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer.json()
+    };
+    let page = ask(
+        &format!("ads/{ad}"),
+        "&granularity=total&device=tv,desktop&country=ZZ,DE&metrics=clicks&compare=previous_period&limit=5",
+    )
+    .await;
+    assert_eq!(
+        page["query"],
+        json!({ "entity": "ad", "id": ad, "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:01:00Z",
+                "granularity": "total", "group_by": [], "window": null, "tz": "UTC", "device": ["desktop", "tv"],
+                "country": ["DE", "ZZ"], "metrics": ["clicks"], "compare": "previous_period", "limit": 5 })
+    );
+    assert_eq!(
+        page["rows"],
+        json!([{ "start": "2026-01-01T00:00:00Z", "clicks": 2, "final": false }])
+    );
+    assert_eq!(page["totals"], json!({ "clicks": 2 }));
+    assert_eq!(page["comparison"]["from"], "2025-12-30T23:59:00Z");
+    assert_eq!(page["comparison"]["to"], "2026-01-01T00:00:00Z");
+    assert_eq!(page["comparison"]["totals"], json!({ "clicks": 0 }));
+    assert_eq!(
+        ask(&format!("ads/{ad}"), "&device=mobile").await["totals"],
+        json!({ "clicks": 0, "peak_minute": null })
+    );
+    for owner in ["advertisers/9", "campaigns/1009"] {
+        let page = ask(owner, "&granularity=total&group_by=ad&order=-clicks").await;
+        assert_eq!(
+            page["rows"],
+            json!([{ "start": "2026-01-01T00:00:00Z", "ad": ad, "gross_clicks": 4, "clicks": 2, "invalid_clicks": 2,
+                     "invalid_by_verdict": { "duplicate": 1, "bad_token": 1 }, "final": false }])
+        );
+        assert_eq!(page["query"]["order"], "-clicks");
+        assert_eq!(page["query"]["group_by"], json!(["ad"]));
+    }
+}
+
+#[tokio::test]
+async fn advertisers_and_campaigns_that_have_ads_are_listed_page_by_page() {
+    let world = World::new().await;
+    for advertiser in [8, 9, 9, 10] {
+        world.ad(advertiser).await;
+    }
+    let list = async |path: &str, key: &str| {
+        let answer = world.send(request("GET", path, Some(key), None)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer.json()
+    };
+    let campaign = |advertiser: u64, ads: u64| json!({ "campaign_id": (advertiser + 1000).to_string(), "advertiser_id": advertiser.to_string(), "ads": ads });
+    let advertiser =
+        |advertiser: u64, ads: u64| json!({ "advertiser_id": advertiser.to_string(), "ads": ads });
+    let all = list("/v1/advertisers", &world.admin).await;
+    assert_eq!(
+        all,
+        json!({ "items": [advertiser(8, 1), advertiser(9, 2), advertiser(10, 1)], "next_cursor": null })
+    );
+    let first = list("/v1/campaigns?limit=2", &world.admin).await;
+    assert_eq!(
+        first,
+        json!({ "items": [campaign(8, 1), campaign(9, 2)], "next_cursor": "1009" })
+    );
+    let rest = list("/v1/campaigns?limit=2&cursor=1009", &world.admin).await;
+    assert_eq!(rest, json!({ "items": [campaign(10, 1)], "next_cursor": null }));
+    let of_9 = json!({ "items": [campaign(9, 2)], "next_cursor": null });
+    assert_eq!(list("/v1/campaigns?advertiser_id=9", &world.admin).await, of_9);
+    let key = world.advertiser(9, true).await;
+    assert_eq!(list("/v1/campaigns", &key).await, of_9);
+    let own = json!({ "items": [advertiser(9, 2)], "next_cursor": null });
+    assert_eq!(list("/v1/advertisers", &key).await, own);
+    let none = json!({ "items": [], "next_cursor": null });
+    assert_eq!(list("/v1/advertisers?cursor=9", &key).await, none);
+    let other = world.advertiser(11, true).await;
+    for path in ["/v1/advertisers", "/v1/campaigns"] {
+        assert_eq!(list(path, &other).await, none);
+    }
+    for (path, parameter) in [
+        ("/v1/advertisers?cursor=x", "cursor"),
+        ("/v1/advertisers?limit=0", "limit"),
+        ("/v1/advertisers?advertiser_id=9", "advertiser_id"),
+        ("/v1/campaigns?advertiser_id=x", "advertiser_id"),
+        ("/v1/campaigns?cursor=-1", "cursor"),
+    ] {
+        let answer = world.ask("GET", path, None).await;
+        answer.problem_with(400, "invalid-parameter", parameter);
+    }
 }

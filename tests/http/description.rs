@@ -54,7 +54,9 @@ async fn every_route_is_described_and_every_described_route_is_there() {
         "GET /v1/ads",
         "GET /v1/ads/{ad_id}",
         "GET /v1/ads/{ad_id}/metrics",
+        "GET /v1/advertisers",
         "GET /v1/advertisers/{advertiser_id}/metrics",
+        "GET /v1/campaigns",
         "GET /v1/campaigns/{campaign_id}/metrics",
         "GET /v1/corrections",
         "GET /v1/keys",
@@ -171,6 +173,11 @@ async fn answers_have_the_described_shapes() {
         ("KeyView", key),
         ("AdView", world.ask("GET", &format!("/v1/ads/{ad}"), None).await),
         ("AdList", world.ask("GET", "/v1/ads", None).await),
+        ("AdvertiserList", world.ask("GET", "/v1/advertisers", None).await),
+        (
+            "CampaignList",
+            world.ask("GET", "/v1/campaigns?limit=1", None).await,
+        ),
         (
             "PlacementView",
             world.ask("GET", "/v1/placements/top/entries", None).await,
@@ -208,13 +215,22 @@ async fn answers_have_the_described_shapes() {
         "&group_by=device",
         "&group_by=device,country",
         "&group_by=verdict",
+        "&granularity=total&group_by=country&order=-clicks&compare=previous_year&limit=9",
+        "&device=mobile,desktop&country=ZZ&compare=previous_period",
+        "&metrics=invalid_click_rate,peak_minute",
     ] {
+        let range = match more.contains("granularity") {
+            true => range.trim_end_matches("&granularity=minute"),
+            false => range,
+        };
         for path in [format!("ads/{ad}/metrics"), "metrics/total".to_owned()] {
             let answer = world.ask("GET", &format!("/v1/{path}?{range}{more}"), None).await;
             assert_eq!(answer.status.as_u16(), 200, "{}", answer.text());
             answers.push(("MetricsDocument", answer));
         }
     }
+    let by_ad = format!("/v1/advertisers/9/metrics?{range}&group_by=ad");
+    answers.push(("MetricsDocument", world.ask("GET", &by_ad, None).await));
     for (name, answer) in answers {
         let schema = schemas.get(name).unwrap_or_else(|| panic!("{name} in {schemas}"));
         let mut found = Vec::new();

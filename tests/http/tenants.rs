@@ -71,6 +71,27 @@ async fn every_route_answers_every_key_as_its_scope_says() {
         ),
         (
             "GET",
+            "/v1/advertisers".into(),
+            None,
+            [200, 200, 200, 403, 403, 200],
+        ),
+        (
+            "GET",
+            "/v1/campaigns".into(),
+            None,
+            [200, 200, 200, 403, 403, 200],
+        ),
+        (
+            "GET",
+            format!(
+                "{}&group_by=ad&granularity=total&order=-clicks",
+                metrics("campaigns/1009")
+            ),
+            None,
+            [404, 200, 200, 403, 403, 200],
+        ),
+        (
+            "GET",
             metrics("campaigns/1009"),
             None,
             [404, 200, 200, 403, 403, 200],
@@ -193,6 +214,10 @@ async fn every_route_answers_every_key_as_its_scope_says() {
         (
             "/v1/ads?advertiser_id=9".to_owned(),
             "/v1/ads?advertiser_id=1".to_owned(),
+        ),
+        (
+            "/v1/campaigns?advertiser_id=9".to_owned(),
+            "/v1/campaigns?advertiser_id=1".to_owned(),
         ),
         (
             "/v1/ads?campaign_id=1009".to_owned(),

@@ -12,10 +12,12 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use clickledger_core::domain::ad::{Ad, Placement};
 use clickledger_core::domain::api_key::Scope;
 use clickledger_core::domain::claim_life::ClaimLife;
-use clickledger_core::domain::ids::{AdId, AdvertiserId, PlacementId, SlotName};
+use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, PlacementId, SlotName};
 use clickledger_core::domain::mutation::Mutation;
 use clickledger_core::domain::record::ClickRecord;
-use clickledger_core::ports::{AdCatalog, AdFilter, Changed, Clock, PortError, PortResult, ShardReader};
+use clickledger_core::ports::{
+    AdCatalog, AdFilter, AdvertiserAds, CampaignAds, Changed, Clock, PortError, PortResult, ShardReader,
+};
 use clickledger_core::service::ads::AdsService;
 use clickledger_core::service::aggregate::{Aggregate, AggregateConfig, AggregatePorts};
 use clickledger_core::service::click::{ClickConfig, ClickPorts, ClickService};
@@ -100,6 +102,21 @@ impl AdCatalog for Switched {
     }
     async fn list_ads(&self, filter: AdFilter, after: Option<AdId>, limit: usize) -> PortResult<Vec<Ad>> {
         self.there()?.list_ads(filter, after, limit).await
+    }
+    async fn list_advertisers(
+        &self,
+        after: Option<AdvertiserId>,
+        limit: usize,
+    ) -> PortResult<Vec<AdvertiserAds>> {
+        self.there()?.list_advertisers(after, limit).await
+    }
+    async fn list_campaigns(
+        &self,
+        advertiser_id: Option<AdvertiserId>,
+        after: Option<CampaignId>,
+        limit: usize,
+    ) -> PortResult<Vec<CampaignAds>> {
+        self.there()?.list_campaigns(advertiser_id, after, limit).await
     }
     async fn raise_fan_out(&self, ad_id: AdId, from: u32, to: u32) -> PortResult<bool> {
         self.there()?.raise_fan_out(ad_id, from, to).await

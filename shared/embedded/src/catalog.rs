@@ -3,13 +3,15 @@
 //! Invariant: the folder is this process's alone, so what is cached is what is stored: a write's group empties the cache's
 //! entry at its commit, and a read that began before that commit caches nothing.
 
+mod owners;
+
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use clickledger_core::domain::ad::{Ad, Placement};
-use clickledger_core::domain::ids::{AdId, PlacementId, SlotName};
-use clickledger_core::ports::{AdCatalog, AdFilter, Changed, PortResult};
+use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, PlacementId, SlotName};
+use clickledger_core::ports::{AdCatalog, AdFilter, AdvertiserAds, CampaignAds, Changed, PortResult};
 use quick_cache::sync::Cache;
 use rusqlite::{Connection, OptionalExtension, Params};
 use serde::Serialize;
@@ -197,6 +199,30 @@ impl AdCatalog for Catalog {
             }
         }
         };
+        self.store.readers.read(query).await
+    }
+
+    async fn list_advertisers(
+        &self,
+        after: Option<AdvertiserId>,
+        limit: usize,
+    ) -> PortResult<Vec<AdvertiserAds>> {
+        let after = after.map_or(0, |id| id.0.cast_signed());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let query = move |conn: &Connection| owners::advertisers(conn, after, limit);
+        self.store.readers.read(query).await
+    }
+
+    async fn list_campaigns(
+        &self,
+        advertiser_id: Option<AdvertiserId>,
+        after: Option<CampaignId>,
+        limit: usize,
+    ) -> PortResult<Vec<CampaignAds>> {
+        let of = advertiser_id.map(|id| id.0.cast_signed());
+        let after = after.map_or(0, |id| id.0.cast_signed());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let query = move |conn: &Connection| owners::campaigns(conn, of, after, limit);
         self.store.readers.read(query).await
     }
 

@@ -21,12 +21,13 @@ use utoipa_axum::routes;
 
 use crate::auth::{Api, Caller};
 use crate::config::EdgeConfig;
+use crate::owners;
 use crate::params::{ListParams, NoParams, Params, PathId, page};
 use crate::problem::{Kind, Problem, ProblemDocument};
 use crate::request_body::{JsonBody, given};
 use crate::version::{etag, expected};
 
-type Ads = Api<Arc<AdsService>>;
+pub(crate) type Ads = Api<Arc<AdsService>>;
 
 pub(crate) fn ads_router(
     ads: Arc<AdsService>,
@@ -44,6 +45,7 @@ fn routes() -> OpenApiRouter<Ads> {
     OpenApiRouter::new()
         .routes(routes!(create, list))
         .routes(routes!(get, change))
+        .merge(owners::routes())
 }
 
 /// What the routes say about themselves.

@@ -17,18 +17,36 @@ pub(crate) struct MetricsParams {
     /// Until when, exclusive; at most a minute in the future.
     #[param(format = DateTime, example = "2026-01-02T00:02:00Z")]
     to: String,
-    /// `minute` (31 days at most), `hour` (366 days) or `day` (3653 days); `hour` if nothing is said.
+    /// `minute` (31 days at most), `hour` (366 days), `day` (3653 days) or `total` (one row for the whole range); `hour` if nothing
+    /// is said.
     granularity: Option<String>,
-    /// `device`, `country`, `device,country` or `verdict`; nothing if nothing is said.
+    /// `device`, `country`, `device,country` or `verdict`; of a campaign or an advertiser `ad` too, of at most 1000 ads. Nothing if
+    /// nothing is said.
     group_by: Option<String>,
     /// IANA name of the zone whose hours and days are meant; `UTC` if nothing is said.
     #[param(example = "Europe/Berlin")]
     tz: Option<String>,
     /// Each row is the sum of this time up to its end: `15m`, `1h`, `7d`.
     window: Option<String>,
+    /// Only valid clicks of these device classes: `desktop`, `mobile`, `tablet`, `tv`, `bot`, `other`, `unknown`, separated by commas.
+    /// With a filter rows and totals carry `clicks`, and totals of at most 31 days `peak_minute`.
+    #[param(example = "mobile,tablet")]
+    device: Option<String>,
+    /// Only valid clicks of these countries: ISO 3166-1 alpha-2, or `ZZ` where it is not known, separated by commas.
+    #[param(example = "DE,FR")]
+    country: Option<String>,
+    /// What rows and totals carry: some of `gross_clicks`, `clicks`, `invalid_clicks`, `invalid_click_rate`, `invalid_by_verdict`,
+    /// `peak_minute` (of totals only), separated by commas.
+    metrics: Option<String>,
+    /// `-clicks`: the most clicks first; with `granularity=total` and a `group_by`. Then the page is the first `limit` rows, and the
+    /// only one.
+    order: Option<String>,
+    /// `previous_period` (as long, ends at `from`) or `previous_year`: the same over another range of the same zone comes as
+    /// `comparison`. Of the first page only, and not as CSV.
+    compare: Option<String>,
     /// Most rows of this page, 1 to 10,000.
     limit: Option<u32>,
-    /// The `next_cursor` of the page before; only `limit` may change from page to page.
+    /// The `next_cursor` of the page before; only `limit` may change from page to page, and `compare` is left out.
     cursor: Option<String>,
     /// `json` or `csv`, whatever `Accept` says. A page of CSV names the next one in `Clickledger-Next-Cursor`, and only the first
     /// has the names of the columns.
@@ -41,6 +59,22 @@ pub(crate) struct MetricsDocument {
     query: MetricsQueryDocument,
     rows: Vec<MetricsRowDocument>,
     totals: MetricsTotalsDocument,
+    meta: MetricsMetaDocument,
+    /// With `compare`.
+    #[schema(nullable = false)]
+    comparison: Option<ComparisonDocument>,
+}
+
+/// The same query over another range. Of ordered rows it has the groups of the answer.
+#[derive(ToSchema)]
+pub(crate) struct ComparisonDocument {
+    #[schema(format = DateTime)]
+    from: String,
+    #[schema(format = DateTime)]
+    to: String,
+    rows: Vec<MetricsRowDocument>,
+    totals: MetricsTotalsDocument,
+    /// Its `next_cursor` is one of the query over this range.
     meta: MetricsMetaDocument,
 }
 
@@ -61,6 +95,19 @@ pub(crate) struct MetricsQueryDocument {
     #[schema(required = true)]
     window: Option<String>,
     tz: String,
+    /// Where it was given; so are those below.
+    #[schema(nullable = false)]
+    device: Option<Vec<String>>,
+    #[schema(nullable = false)]
+    country: Option<Vec<String>>,
+    #[schema(nullable = false)]
+    metrics: Option<Vec<String>>,
+    #[schema(nullable = false)]
+    order: Option<String>,
+    #[schema(nullable = false)]
+    compare: Option<String>,
+    #[schema(nullable = false)]
+    limit: Option<u32>,
 }
 
 /// One period, or one group of it.
@@ -71,6 +118,9 @@ pub(crate) struct MetricsRowDocument {
     start: String,
     /// With `group_by` of it.
     #[schema(nullable = false)]
+    ad: Option<String>,
+    /// With `group_by` of it.
+    #[schema(nullable = false)]
     device: Option<String>,
     /// With `group_by` of it: ISO 3166-1 alpha-2, or `ZZ`.
     #[schema(nullable = false)]
@@ -78,16 +128,18 @@ pub(crate) struct MetricsRowDocument {
     /// With `group_by` of it.
     #[schema(nullable = false)]
     verdict: Option<String>,
-    /// Without `group_by`: valid and invalid clicks.
+    /// Valid and invalid clicks; without `group_by` or by ad, and without a filter.
     #[schema(nullable = false)]
     gross_clicks: Option<u64>,
     /// Valid clicks; by verdict: clicks of that verdict. Null where some of them are known no more: then there is no other count.
-    #[schema(required = true)]
     clicks: Option<u64>,
-    /// Without `group_by`.
+    /// Where `gross_clicks` are.
     #[schema(nullable = false)]
     invalid_clicks: Option<u64>,
-    /// Without `group_by`; verdicts that did not occur are absent.
+    /// Where `gross_clicks` are, if `metrics` asks for it.
+    #[schema(nullable = false)]
+    invalid_click_rate: Option<f64>,
+    /// Where `gross_clicks` are; verdicts that did not occur are absent.
     #[schema(nullable = false)]
     invalid_by_verdict: Option<BTreeMap<String, u64>>,
     /// Whether every minute of it is proved against the lake.
@@ -97,12 +149,17 @@ pub(crate) struct MetricsRowDocument {
 /// Sums over the whole range, as far as it is known, whatever the page and the window.
 #[derive(ToSchema)]
 pub(crate) struct MetricsTotalsDocument {
-    gross_clicks: u64,
-    clicks: u64,
-    invalid_clicks: u64,
-    invalid_click_rate: f64,
-    invalid_by_verdict: BTreeMap<String, u64>,
-    #[schema(required = true)]
+    #[schema(nullable = false)]
+    gross_clicks: Option<u64>,
+    #[schema(nullable = false)]
+    clicks: Option<u64>,
+    #[schema(nullable = false)]
+    invalid_clicks: Option<u64>,
+    #[schema(nullable = false)]
+    invalid_click_rate: Option<f64>,
+    #[schema(nullable = false)]
+    invalid_by_verdict: Option<BTreeMap<String, u64>>,
+    /// Null where there is no valid click; absent for filtered clicks of more than 31 days.
     peak_minute: Option<PeakMinuteDocument>,
 }
 

@@ -63,8 +63,19 @@ pub(crate) struct Params<'a> {
 impl<'a> Params<'a> {
     /// The parameters of this query, of which only these may occur, each once.
     pub(crate) fn new(query: Option<&'a str>, known: &[&'static str]) -> Self {
+        Self::of(
+            form_urlencoded::parse(query.unwrap_or_default().as_bytes()),
+            known,
+        )
+    }
+
+    /// The same of names and values that came another way.
+    pub(crate) fn of(
+        all: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+        known: &[&'static str],
+    ) -> Self {
         let (mut given, mut errors) = (Vec::<(Cow<'a, str>, Cow<'a, str>)>::new(), Vec::new());
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        for (name, value) in all {
             if !known.contains(&&*name) {
                 let known = match known {
                     [] => "is not known; there are no parameters here".to_owned(),
@@ -135,10 +146,15 @@ impl<'a> Params<'a> {
 
     /// An error for everything that could not be accepted.
     pub(crate) fn finish(self) -> Result<(), Problem> {
+        self.finish_as(Kind::InvalidParameter)
+    }
+
+    /// The same, of this kind.
+    pub(crate) fn finish_as(self, kind: Kind) -> Result<(), Problem> {
         if self.errors.is_empty() {
             Ok(())
         } else {
-            Err(Problem::of(Kind::InvalidParameter, self.errors))
+            Err(Problem::of(kind, self.errors))
         }
     }
 }

@@ -166,6 +166,36 @@ impl AdsTable {
     }
 }
 
+impl AdsTable {
+    /// Campaign and advertiser of every ad (of one advertiser), in the order of ads. There is no table of either: they are
+    /// read out of an index, which costs what its ads are worth, so this is for lists that people choose from.
+    pub(super) async fn owners(
+        &self,
+        advertiser_id: Option<AdvertiserId>,
+        patience: Patience,
+    ) -> PortResult<Vec<(CampaignId, AdvertiserId)>> {
+        let (index, name, value) = match advertiser_id {
+            Some(advertiser_id) => ("by_advertiser", "advertiser_id", n(advertiser_id)),
+            None => ("listing", "listed", s(LISTED)),
+        };
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(index)
+            .key_condition_expression("#of = :of")
+            .projection_expression("campaign_id, advertiser_id")
+            .expression_attribute_names("#of", name)
+            .expression_attribute_values(":of", value);
+        let items = pages::items(query, None, patience).await?;
+        let owners = |item: &Item| -> PortResult<(CampaignId, AdvertiserId)> {
+            let campaign_id = CampaignId(number(item, "campaign_id")?);
+            Ok((campaign_id, AdvertiserId(number(item, "advertiser_id")?)))
+        };
+        items.iter().map(owners).collect()
+    }
+}
+
 /// Every ad, in no order: what the snapshot is made of.
 pub(crate) async fn all(client: &Client, table: &str, patience: Patience) -> PortResult<Vec<Ad>> {
     let (mut ads, mut from) = (Vec::new(), None);

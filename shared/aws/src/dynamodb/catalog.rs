@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use clickledger_core::domain::ad::{Ad, Placement};
-use clickledger_core::domain::ids::{AdId, PlacementId, SlotName};
-use clickledger_core::ports::{AdCatalog, AdFilter, Changed, Clock, PortResult};
+use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, PlacementId, SlotName};
+use clickledger_core::ports::{
+    AdCatalog, AdFilter, AdvertiserAds, CampaignAds, Changed, Clock, PortResult, count_by_advertiser,
+    count_by_campaign,
+};
 
 use super::ads::AdsTable;
 use super::cached::Cached;
@@ -174,6 +177,26 @@ impl AdCatalog for Catalog {
 
     async fn list_ads(&self, filter: AdFilter, after: Option<AdId>, limit: usize) -> PortResult<Vec<Ad>> {
         self.ads.list(filter, after, limit, self.options.change).await
+    }
+
+    async fn list_advertisers(
+        &self,
+        after: Option<AdvertiserId>,
+        limit: usize,
+    ) -> PortResult<Vec<AdvertiserAds>> {
+        let ads = self.ads.owners(None, self.options.change).await?;
+        let advertisers = ads.into_iter().map(|(_, advertiser_id)| advertiser_id);
+        Ok(count_by_advertiser(advertisers, after, limit))
+    }
+
+    async fn list_campaigns(
+        &self,
+        advertiser_id: Option<AdvertiserId>,
+        after: Option<CampaignId>,
+        limit: usize,
+    ) -> PortResult<Vec<CampaignAds>> {
+        let ads = self.ads.owners(advertiser_id, self.options.change).await?;
+        Ok(count_by_campaign(ads, after, limit))
     }
 
     async fn raise_fan_out(&self, ad_id: AdId, from: u32, to: u32) -> PortResult<bool> {

@@ -1,5 +1,6 @@
 //! Ads and placements.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,6 +16,66 @@ pub struct AdFilter {
     pub advertiser_id: Option<AdvertiserId>,
     /// Only this campaign's.
     pub campaign_id: Option<CampaignId>,
+}
+
+/// An advertiser that has ads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdvertiserAds {
+    /// Who.
+    pub advertiser_id: AdvertiserId,
+    /// How many ads, archived ones too.
+    pub ads: u64,
+}
+
+/// A campaign that has ads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CampaignAds {
+    /// Which.
+    pub campaign_id: CampaignId,
+    /// Whose: the advertiser of its oldest ad.
+    pub advertiser_id: AdvertiserId,
+    /// How many ads, archived ones too.
+    pub ads: u64,
+}
+
+/// Counts ads by advertiser, for a page of those after `after`.
+pub fn count_by_advertiser(
+    ads: impl IntoIterator<Item = AdvertiserId>,
+    after: Option<AdvertiserId>,
+    limit: usize,
+) -> Vec<AdvertiserAds> {
+    let mut counts: BTreeMap<AdvertiserId, u64> = BTreeMap::new();
+    for advertiser_id in ads {
+        if Some(advertiser_id) > after {
+            *counts.entry(advertiser_id).or_default() += 1;
+        }
+    }
+    let counts = counts.into_iter().take(limit);
+    counts
+        .map(|(advertiser_id, ads)| AdvertiserAds { advertiser_id, ads })
+        .collect()
+}
+
+/// Counts ads, which come in the order of their ids, by campaign, for a page of those after `after`.
+pub fn count_by_campaign(
+    ads: impl IntoIterator<Item = (CampaignId, AdvertiserId)>,
+    after: Option<CampaignId>,
+    limit: usize,
+) -> Vec<CampaignAds> {
+    let mut counts: BTreeMap<CampaignId, (AdvertiserId, u64)> = BTreeMap::new();
+    for (campaign_id, advertiser_id) in ads {
+        if Some(campaign_id) > after {
+            counts.entry(campaign_id).or_insert((advertiser_id, 0)).1 += 1;
+        }
+    }
+    let counts = counts.into_iter().take(limit);
+    counts
+        .map(|(campaign_id, (advertiser_id, ads))| CampaignAds {
+            campaign_id,
+            advertiser_id,
+            ads,
+        })
+        .collect()
 }
 
 /// How a conditional change ended.
@@ -39,6 +100,19 @@ pub trait AdCatalog: Send + Sync {
     async fn update_ad(&self, ad: &Ad, expected: u64) -> PortResult<Changed>;
     /// Ads after `after` in the order of their ids, at most `limit`.
     async fn list_ads(&self, filter: AdFilter, after: Option<AdId>, limit: usize) -> PortResult<Vec<Ad>>;
+    /// Advertisers that have ads, after `after` in the order of their ids, at most `limit`.
+    async fn list_advertisers(
+        &self,
+        after: Option<AdvertiserId>,
+        limit: usize,
+    ) -> PortResult<Vec<AdvertiserAds>>;
+    /// Campaigns that have ads (of this advertiser), after `after` in the order of their ids, at most `limit`.
+    async fn list_campaigns(
+        &self,
+        advertiser_id: Option<AdvertiserId>,
+        after: Option<CampaignId>,
+        limit: usize,
+    ) -> PortResult<Vec<CampaignAds>>;
     /// Raises the ad's fan-out from `from` to `to`, unless it is another by now; says whether it did. Leaves the version.
     async fn raise_fan_out(&self, ad_id: AdId, from: u32, to: u32) -> PortResult<bool>;
     /// The placement of this slot. Called for every impression: adapters cache.

@@ -22,7 +22,9 @@ mod spill;
 mod stream;
 
 pub use buckets::{BucketStore, MinuteTotals};
-pub use catalog::{AdCatalog, AdFilter, Changed};
+pub use catalog::{
+    AdCatalog, AdFilter, AdvertiserAds, CampaignAds, Changed, count_by_advertiser, count_by_campaign,
+};
 pub use claims::{Claim, ClaimStore, Claimed};
 pub use clock::{Clock, Entropy};
 pub use error::{PortError, PortResult};

@@ -3,6 +3,8 @@
 //! Invariants: an advertiser's key reaches its own ads only, and another's look as if they did not exist; a campaign belongs
 //! to the one advertiser whose ads carry it, and keeps at least one ad once it has one, so that its counts have an owner.
 
+mod owners;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;

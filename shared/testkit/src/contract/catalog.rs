@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clickledger_core::domain::ad::{Ad, AdStatus, Placement, RedirectUrl, SlotEntry};
 use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, PlacementId, SlotName};
-use clickledger_core::ports::{AdCatalog, AdFilter, Changed};
+use clickledger_core::ports::{AdCatalog, AdFilter, CampaignAds, Changed};
 use futures_util::future::join_all;
 
 use super::{NOW_MS, unique};
@@ -223,6 +223,114 @@ pub async fn listing_ads_pages_through_every_ad(catalog: &dyn AdCatalog) {
     assert_eq!(listed(catalog, by_both, None).await, ads[1..3]);
 }
 
+/// Pages in the order of ids hold every advertiser and campaign that has an ad, with how many, archived ones too.
+pub async fn owners_of_ads_are_listed_with_their_ads(catalog: &dyn AdCatalog) {
+    // Ascending.
+    let advertisers: Vec<AdvertiserId> = (0..3).map(|_| AdvertiserId(unique::number())).collect();
+    let campaigns: Vec<CampaignId> = (0..4).map(|_| CampaignId(unique::number())).collect();
+    // By advertiser and campaign, how many ads.
+    let held = [(0, 3, 1), (0, 0, 2), (2, 1, 3), (1, 2, 1)];
+    for (advertiser, campaign, ads) in held {
+        for n in 0..ads {
+            let ad = Ad {
+                advertiser_id: advertisers[advertiser],
+                campaign_id: campaigns[campaign],
+                status: if n == 0 {
+                    AdStatus::Archived
+                } else {
+                    AdStatus::Active
+                },
+                ..ad()
+            };
+            catalog.create_ad(&ad).await.unwrap();
+        }
+    }
+    let campaign = |campaign: usize, advertiser: usize, ads| CampaignAds {
+        campaign_id: campaigns[campaign],
+        advertiser_id: advertisers[advertiser],
+        ads,
+    };
+    let before = CampaignId(campaigns[0].0 - 1);
+    let (mut after, mut listed) = (Some(before), Vec::new());
+    loop {
+        let page = catalog.list_campaigns(None, after, 3).await.unwrap();
+        assert!(page.len() <= 3);
+        let Some(last) = page.last() else { break };
+        after = Some(last.campaign_id);
+        listed.extend(page);
+    }
+    assert!(
+        listed
+            .windows(2)
+            .all(|two| two[0].campaign_id < two[1].campaign_id)
+    );
+    listed.retain(|listed| campaigns.contains(&listed.campaign_id));
+    assert_eq!(
+        listed,
+        [
+            campaign(0, 0, 2),
+            campaign(1, 2, 3),
+            campaign(2, 1, 1),
+            campaign(3, 0, 1)
+        ]
+    );
+    let of = async |advertiser: usize, after, limit| {
+        catalog
+            .list_campaigns(Some(advertisers[advertiser]), after, limit)
+            .await
+            .unwrap()
+    };
+    assert_eq!(of(0, None, 9).await, [campaign(0, 0, 2), campaign(3, 0, 1)]);
+    assert_eq!(of(0, None, 1).await, [campaign(0, 0, 2)]);
+    assert_eq!(of(0, Some(campaigns[0]), 9).await, [campaign(3, 0, 1)]);
+    let nobody = AdvertiserId(unique::number());
+    assert_eq!(catalog.list_campaigns(Some(nobody), None, 9).await.unwrap(), []);
+
+    let before = AdvertiserId(advertisers[0].0 - 1);
+    let (mut after, mut listed) = (Some(before), Vec::new());
+    loop {
+        let page = catalog.list_advertisers(after, 2).await.unwrap();
+        assert!(page.len() <= 2);
+        let Some(last) = page.last() else { break };
+        after = Some(last.advertiser_id);
+        listed.extend(page);
+    }
+    assert!(
+        listed
+            .windows(2)
+            .all(|two| two[0].advertiser_id < two[1].advertiser_id)
+    );
+    listed.retain(|listed| advertisers.contains(&listed.advertiser_id));
+    let ads: Vec<u64> = listed.iter().map(|listed| listed.ads).collect();
+    assert_eq!(ads, [3, 1, 3]);
+
+    // A campaign that two advertisers began in the same moment is the older ad's.
+    let shared = CampaignId(unique::number());
+    let older = Ad {
+        advertiser_id: advertisers[1],
+        campaign_id: shared,
+        ..ad()
+    };
+    let younger = Ad {
+        advertiser_id: advertisers[0],
+        campaign_id: shared,
+        ..ad()
+    };
+    for ad in [&younger, &older] {
+        catalog.create_ad(ad).await.unwrap();
+    }
+    let listed = catalog
+        .list_campaigns(None, Some(CampaignId(shared.0 - 1)), 1)
+        .await
+        .unwrap();
+    let expected = CampaignAds {
+        campaign_id: shared,
+        advertiser_id: advertisers[1],
+        ads: 2,
+    };
+    assert_eq!(listed, [expected]);
+}
+
 /// By slot and by id; asked before and after.
 pub async fn new_placement_is_seen_at_once(catalog: &dyn AdCatalog) {
     let full = placement();
@@ -321,6 +429,7 @@ macro_rules! ad_catalog_contract {
                 concurrent_changes_of_one_version_make_one,
                 fan_out_is_raised_once,
                 listing_ads_pages_through_every_ad,
+                owners_of_ads_are_listed_with_their_ads,
                 new_placement_is_seen_at_once,
                 placement_changes_from_its_expected_version_only,
                 listing_placements_pages_through_every_slot,

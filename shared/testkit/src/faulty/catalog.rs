@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use clickledger_core::domain::ad::{Ad, Placement};
-use clickledger_core::domain::ids::{AdId, PlacementId, SlotName};
-use clickledger_core::ports::{AdCatalog, AdFilter, Changed, PortResult};
+use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, PlacementId, SlotName};
+use clickledger_core::ports::{AdCatalog, AdFilter, AdvertiserAds, CampaignAds, Changed, PortResult};
 
 super::wrapper!(
     /// [`AdCatalog`] under faults.
@@ -32,6 +32,25 @@ impl AdCatalog for FaultyCatalog {
 
     async fn list_ads(&self, filter: AdFilter, after: Option<AdId>, limit: usize) -> PortResult<Vec<Ad>> {
         self.faults.read(self.port.list_ads(filter, after, limit)).await
+    }
+
+    async fn list_advertisers(
+        &self,
+        after: Option<AdvertiserId>,
+        limit: usize,
+    ) -> PortResult<Vec<AdvertiserAds>> {
+        self.faults.read(self.port.list_advertisers(after, limit)).await
+    }
+
+    async fn list_campaigns(
+        &self,
+        advertiser_id: Option<AdvertiserId>,
+        after: Option<CampaignId>,
+        limit: usize,
+    ) -> PortResult<Vec<CampaignAds>> {
+        self.faults
+            .read(self.port.list_campaigns(advertiser_id, after, limit))
+            .await
     }
 
     async fn raise_fan_out(&self, ad_id: AdId, from: u32, to: u32) -> PortResult<bool> {

@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use clickledger_core::domain::ad::{Ad, Placement};
-use clickledger_core::domain::ids::{AdId, PlacementId, SlotName};
-use clickledger_core::ports::{AdCatalog, AdFilter, Changed, PortResult};
+use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, PlacementId, SlotName};
+use clickledger_core::ports::{
+    AdCatalog, AdFilter, AdvertiserAds, CampaignAds, Changed, PortResult, count_by_advertiser,
+    count_by_campaign,
+};
 
 use super::Held;
 
@@ -67,6 +70,29 @@ impl AdCatalog for MemoryCatalog {
                 && filter.campaign_id.is_none_or(|id| ad.campaign_id == id)
         };
         Ok(ads.filter(wanted).take(limit).map(|ad| Ad::clone(ad)).collect())
+    }
+
+    async fn list_advertisers(
+        &self,
+        after: Option<AdvertiserId>,
+        limit: usize,
+    ) -> PortResult<Vec<AdvertiserAds>> {
+        let stored = self.stored.lock();
+        let ads = stored.ads.values().map(|ad| ad.advertiser_id);
+        Ok(count_by_advertiser(ads, after, limit))
+    }
+
+    async fn list_campaigns(
+        &self,
+        advertiser_id: Option<AdvertiserId>,
+        after: Option<CampaignId>,
+        limit: usize,
+    ) -> PortResult<Vec<CampaignAds>> {
+        let stored = self.stored.lock();
+        let ads = stored.ads.values();
+        let ads = ads.filter(|ad| advertiser_id.is_none_or(|of| ad.advertiser_id == of));
+        let ads = ads.map(|ad| (ad.campaign_id, ad.advertiser_id));
+        Ok(count_by_campaign(ads, after, limit))
     }
 
     async fn raise_fan_out(&self, ad_id: AdId, from: u32, to: u32) -> PortResult<bool> {

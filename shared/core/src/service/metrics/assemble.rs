@@ -2,37 +2,71 @@
 //!
 //! Invariant: pages read one after another, with any limits, are the rows of the whole in their order.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::calendar::Calendar;
+use super::choice::{Metric, Metrics};
 use super::cursor::{self, Position};
 use super::fold::{Counts, Fold, GroupCount, Kept};
 use super::local_time::LocalTime;
-use super::page::{
-    InvalidByVerdict, MetricsMeta, MetricsPage, MetricsRow, MetricsState, MetricsTotals, PeakMinute,
-    QueryEcho,
-};
+use super::page::{MetricsMeta, MetricsPage, MetricsState, MetricsTotals, PeakMinute, QueryEcho};
+use super::part::Part;
 use super::query::{MetricsQuery, Plan};
-use super::standing::Standings;
+use super::row::{InvalidByVerdict, MetricsRow, Share};
 use super::words::GroupBy;
 use crate::domain::entity::Entity;
 use crate::domain::time::Minute;
 
-/// The page, out of what the fold kept.
-pub(super) fn assemble(
-    query: &MetricsQuery,
-    plan: Plan,
-    calendar: &Calendar,
-    fold: &Fold<'_>,
-    standings: &Standings,
-    first_row: usize,
-    as_of_ms: i64,
-) -> MetricsPage {
-    let (mut rows, last) = match &fold.kept {
-        Kept::Plain(kept) => plain_rows(&plan, calendar, kept, fold.wanted.start, first_row),
-        Kept::Grouped(kept) => grouped_rows(query.group_by, &plan, calendar, kept, first_row),
-    };
+/// What was read, before it is known what it is worth.
+pub(super) struct Found {
+    pub(super) rows: Vec<MetricsRow>,
+    /// The page's last row, where there is another page.
+    pub(super) last: Option<Position>,
+    pub(super) totals: Counts,
+    pub(super) peak: Option<(i64, u64)>,
+    /// Whether a sealed place had no item.
+    pub(super) missing: bool,
+}
+
+impl Found {
+    /// What one entity's fold kept.
+    pub(super) fn of(part: &Part, fold: &Fold<'_>, missing: bool) -> Self {
+        let Part {
+            query,
+            plan,
+            calendar,
+            first_row,
+            ..
+        } = part;
+        let (rows, last) = match &fold.kept {
+            Kept::Plain(kept) => plain_rows(plan, calendar, kept, fold.wanted.start, *first_row),
+            Kept::Grouped(kept) if query.order.is_some() => {
+                (ordered_rows(query.group_by, plan, calendar, kept), None)
+            }
+            Kept::Grouped(kept) => grouped_rows(query.group_by, plan, calendar, kept, *first_row),
+        };
+        Self {
+            rows,
+            last,
+            totals: fold.totals,
+            peak: fold.peak,
+            missing,
+        }
+    }
+}
+
+/// The page, out of what was read.
+pub(super) fn assemble(part: &Part, found: Found) -> MetricsPage {
+    let Part {
+        query,
+        plan,
+        calendar,
+        ..
+    } = part;
+    let standings = &part.layout.standings;
+    let mut rows = found.rows;
     let mut known: Option<(i64, Range<i64>)> = None;
     for row in &mut rows {
         let start = Minute::of(row.start.unix_ms).0;
@@ -50,51 +84,64 @@ pub(super) fn assemble(
     let states = standings.states(&range);
     MetricsPage {
         rows,
-        totals: totals(calendar, fold),
+        totals: totals(calendar, &found.totals, found.peak, plan.of_totals),
         meta: MetricsMeta {
             final_until: standings
                 .final_until(&range)
                 .map(|until| LocalTime::utc(Minute(until).start_ms())),
-            as_of: LocalTime::utc(as_of_ms),
+            as_of: LocalTime::utc(part.as_of_ms),
             state: MetricsState::of(&states),
             states,
-            next_cursor: last.map(|last| cursor::encode(plan.fingerprint, last)),
+            next_cursor: found.last.map(|last| cursor::encode(plan.fingerprint, last)),
         },
-        query: QueryEcho {
-            entity: query.entity.kind().to_owned(),
-            id: match query.entity {
-                Entity::Ad(id) => Some(id.to_string()),
-                Entity::Campaign(id) => Some(id.to_string()),
-                Entity::Advertiser(id) => Some(id.to_string()),
-                Entity::Placement(id) => Some(id.to_string()),
-                Entity::Total => None,
-            },
-            from: LocalTime::utc(query.from_ms),
-            to: LocalTime::utc(query.to_ms),
-            granularity: query.granularity,
-            group_by: query.group_by,
-            window: query.window,
-            tz: plan.zone_name,
-        },
+        query: echo(query, plan),
+        comparison: None,
     }
 }
 
-fn totals(calendar: &Calendar, fold: &Fold<'_>) -> MetricsTotals {
-    let (valid, invalid) = (fold.totals.valid(), fold.totals.invalid());
-    let gross = valid + invalid;
-    // In whole ten-thousandths, rounded half up, so that the digits do not depend on floating point.
-    let rate = (u128::from(invalid) * 10_000 + u128::from(gross) / 2)
-        .checked_div(gross.into())
-        .unwrap_or(0);
+fn echo(query: &MetricsQuery, plan: &Plan) -> QueryEcho {
+    QueryEcho {
+        entity: query.entity.kind().to_owned(),
+        id: match query.entity {
+            Entity::Ad(id) => Some(id.to_string()),
+            Entity::Campaign(id) => Some(id.to_string()),
+            Entity::Advertiser(id) => Some(id.to_string()),
+            Entity::Placement(id) => Some(id.to_string()),
+            Entity::Total => None,
+        },
+        from: LocalTime::utc(query.from_ms),
+        to: LocalTime::utc(query.to_ms),
+        granularity: query.granularity,
+        group_by: query.group_by,
+        window: query.window,
+        tz: plan.zone_name.clone(),
+        device: query.filter.devices,
+        country: query.filter.countries,
+        metrics: query.metrics,
+        order: query.order,
+        compare: query.compare,
+        limit: query.limit,
+    }
+}
+
+fn totals(calendar: &Calendar, counts: &Counts, peak: Option<(i64, u64)>, metrics: Metrics) -> MetricsTotals {
+    let (valid, invalid) = (counts.valid(), counts.invalid());
+    let count = |metric, count| metrics.has(metric).then_some(count);
     MetricsTotals {
-        gross_clicks: gross,
-        clicks: valid,
-        invalid_clicks: invalid,
-        invalid_click_rate: rate as f64 / 10_000.0,
-        invalid_by_verdict: InvalidByVerdict::of(&fold.totals),
-        peak_minute: fold.peak.map(|(minute, clicks)| PeakMinute {
-            start: calendar.local(minute),
-            clicks,
+        gross_clicks: count(Metric::GrossClicks, valid + invalid),
+        clicks: count(Metric::Clicks, valid),
+        invalid_clicks: count(Metric::InvalidClicks, invalid),
+        invalid_click_rate: metrics
+            .has(Metric::InvalidClickRate)
+            .then(|| Share::of(invalid, valid + invalid)),
+        invalid_by_verdict: metrics
+            .has(Metric::InvalidByVerdict)
+            .then(|| InvalidByVerdict::of(counts)),
+        peak_minute: metrics.has(Metric::PeakMinute).then(|| {
+            peak.map(|(minute, clicks)| PeakMinute {
+                start: calendar.local(minute),
+                clicks,
+            })
         }),
     }
 }
@@ -120,7 +167,8 @@ fn plain_rows(
             .iter()
             .for_each(|counts| sum.subtract(counts));
         (dropped, added) = (window.start, window.end);
-        rows.push(MetricsRow::plain(calendar.local(calendar.start_of(row)), &sum));
+        let start = calendar.local(calendar.start_of(row));
+        rows.push(MetricsRow::whole(start, None, &sum, plan.of_rows));
     }
     let last = (end < calendar.rows()).then(|| Position {
         start: calendar.start_of(end - 1),
@@ -163,14 +211,28 @@ fn grouped_rows(
             .map(|after| after.group);
         for (group, sum) in sums
             .iter()
-            .filter(|(group, _)| shown.is_none_or(|shown| **group > shown))
+            .filter(|(group, _)| shown.is_none_or(|shown| u64::from(**group) > shown))
         {
             if rows.len() == plan.limit {
                 return (rows, last);
             }
             rows.push(MetricsRow::grouped(calendar.local(start), group_by, *group, *sum));
-            last = Some(Position { start, group: *group });
+            last = Some(Position {
+                start,
+                group: (*group).into(),
+            });
         }
     }
     (rows, None)
+}
+
+/// The groups of one row, those with most clicks first.
+fn ordered_rows(group_by: GroupBy, plan: &Plan, calendar: &Calendar, kept: &[GroupCount]) -> Vec<MetricsRow> {
+    let mut kept = kept.to_vec();
+    kept.sort_unstable_by_key(|entry| (Reverse(entry.count), entry.group));
+    let start = calendar.local(calendar.start_of(0));
+    kept.iter()
+        .take(plan.limit)
+        .map(|entry| MetricsRow::grouped(start, group_by, entry.group, entry.count))
+        .collect()
 }

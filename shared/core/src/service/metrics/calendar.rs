@@ -43,6 +43,7 @@ impl Calendar {
         let before = plan.window_rows.map_or(0, |rows| rows as i64 - 1);
         let (lead, unit) = match granularity {
             Granularity::Minute => (0, 1),
+            Granularity::Total => (0, 0),
             Granularity::Hour => (LEAD_MINUTES, 60),
             Granularity::Day => (LEAD_MINUTES, 1440),
         };
@@ -50,6 +51,7 @@ impl Calendar {
         let offsets = offsets(&plan.zone, &walk);
         let begins = match granularity {
             Granularity::Minute => walk.collect(),
+            Granularity::Total => vec![from],
             Granularity::Hour => hours(&offsets, to),
             Granularity::Day => days(&offsets, to),
         };

@@ -1,7 +1,7 @@
 //! Cursors: where a page ended, as an opaque text.
 //!
-//! 27 bytes, 36 characters of base64url without padding or spare bits: version, fingerprint of the query (8 bytes), the
-//! last row's start in Unix minutes (8), its group (2), check (8).
+//! 33 bytes, 44 characters of base64url without padding or spare bits: version, fingerprint of the query (8 bytes), the
+//! last row's start in Unix minutes (8), its group (8), check (8).
 //!
 //! Invariant: a text that is not exactly what [`encode`] made for the same query is refused. A cursor gives no right to
 //! anything (it only names a place in what its bearer may ask for), so the check is not keyed.
@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 
 use super::query::MetricsQuery;
 
-const VERSION: u8 = 1;
-const LENGTH: usize = 27;
-const CHECKED: usize = 19;
+const VERSION: u8 = 2;
+const LENGTH: usize = 33;
+const CHECKED: usize = 25;
 
 /// Tells one query from another; the page's size and cursor are not part of it.
 pub(super) type Fingerprint = [u8; 8];
@@ -24,8 +24,8 @@ pub(super) type Fingerprint = [u8; 8];
 pub(super) struct Position {
     /// Its start, Unix minutes.
     pub(super) start: i64,
-    /// Its group; 0 without a breakdown.
-    pub(super) group: u16,
+    /// Its group, or its ad's id; 0 without a breakdown.
+    pub(super) group: u64,
 }
 
 /// Why a text is no cursor here.
@@ -33,7 +33,7 @@ pub(super) struct Position {
 pub(super) enum BadCursor {
     #[error("is not a cursor of this API; pass next_cursor as it came, or none to begin at the first page")]
     NotOurs,
-    #[error("belongs to another query; only limit may change from page to page")]
+    #[error("belongs to another query; only limit may change from page to page, and compare is left out")]
     OfAnotherQuery,
 }
 
@@ -46,12 +46,18 @@ pub(super) fn fingerprint(query: &MetricsQuery, zone_name: &str) -> Fingerprint 
         group_by,
         window,
         time_zone: _,
+        filter,
+        metrics,
+        order,
+        // The answer beside it is the first page's alone, and an ad that is new shifts no row of another.
+        compare: _,
+        ads: _,
         limit: _,
         cursor: _,
     } = query;
     let window = window.map(|window| window.to_string()).unwrap_or_default();
     let asked = format!(
-        "{entity}|{from_ms}|{to_ms}|{}|{}|{window}|{zone_name}",
+        "{entity}|{from_ms}|{to_ms}|{}|{}|{window}|{zone_name}|{filter:?}|{metrics:?}|{order:?}",
         granularity.as_str(),
         group_by.columns().join(",")
     );
@@ -81,7 +87,7 @@ pub(super) fn decode(text: &str, fingerprint: Fingerprint) -> Result<Position, B
     let start = i64::from_be_bytes(first_8(&bytes[9..]));
     Ok(Position {
         start,
-        group: u16::from_be_bytes([bytes[17], bytes[18]]),
+        group: u64::from_be_bytes(first_8(&bytes[17..])),
     })
 }
 
@@ -106,13 +112,13 @@ mod tests {
     const QUERY: Fingerprint = [7; 8];
     const POSITION: Position = Position {
         start: 29_455_200,
-        group: 0x0138,
+        group: 0x0138_0000_0000_0007,
     };
 
     #[test]
     fn a_cursor_brings_its_position_back_for_its_own_query_only() {
         let text = encode(QUERY, POSITION);
-        assert_eq!(text.len(), 36);
+        assert_eq!(text.len(), 44);
         assert_eq!(decode(&text, QUERY), Ok(POSITION));
         assert_eq!(decode(&text, [8; 8]), Err(BadCursor::OfAnotherQuery));
     }

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::calendar::Calendar;
+use super::choice::CellFilter;
 use super::query::Plan;
 use super::reads::Counted;
 use super::words::GroupBy;
@@ -57,13 +58,31 @@ impl Counts {
         }
         counts
     }
+
+    /// Of the cells that a filter takes; invalid clicks have none.
+    fn of_filtered(counters: &Counters, filter: &CellFilter) -> Self {
+        let mut counts = Self::default();
+        for (key, count) in counters.iter() {
+            if let counter::Counted::Cell(device, country) = key.counted()
+                && filter.takes(device, country)
+            {
+                counts.0[0] += count;
+            }
+        }
+        counts
+    }
+
+    /// Whether nothing was counted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(|count| *count == 0)
+    }
 }
 
 /// What one segment counted of one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupCount {
     pub(super) segment: usize,
-    /// See [`super::page`] for how a group is packed.
+    /// See [`super::row`] for how a group is packed.
     pub(super) group: u16,
     pub(super) count: u64,
 }
@@ -108,7 +127,8 @@ struct OpenSegment {
 const GROUPS: usize = 7 * 256;
 
 impl<'a> Fold<'a> {
-    /// A fold that keeps what the rows from `first_row` on need for one page.
+    /// A fold that keeps what the rows from `first_row` on need for one page; of an ad every one of them, since rows without
+    /// a click are left out.
     pub(super) fn new(plan: &Plan, group_by: GroupBy, calendar: &'a Calendar, first_row: usize) -> Self {
         let rows = calendar.rows();
         let first_row_segment = calendar.segment_of(first_row.min(rows - 1));
@@ -116,6 +136,9 @@ impl<'a> Fold<'a> {
         let (end, kept, groups) = if group_by == GroupBy::None {
             let last_row = first_row.saturating_add(plan.limit).min(rows) - 1;
             let end = calendar.segment_of(last_row) + 1;
+            (end, Kept::Plain(vec![Counts::default(); end - begin]), 0)
+        } else if group_by == GroupBy::Ad {
+            let end = calendar.segments();
             (end, Kept::Plain(vec![Counts::default(); end - begin]), 0)
         } else {
             (calendar.segments(), Kept::Grouped(Vec::new()), GROUPS)
@@ -151,18 +174,33 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Takes counts with their cells: for breakdowns of valid clicks.
+    /// Takes counts with their cells: for breakdowns of valid clicks, and for some of them alone.
+    ///
+    /// What a filter takes of a quarter-hour has a peak that nobody knows; whoever asks for it reads minutes
+    /// ([`Plan::by_days`]).
     pub(super) fn cells(
         &mut self,
         counted: &[Counted<Counters>],
+        filter: &CellFilter,
         group_of: impl Fn(counter::Counted) -> Option<u16>,
     ) {
         for Counted { minute, counts, peak } in counted {
-            if self.count(*minute, &Counts::of_cells(counts), *peak) {
-                for (key, count) in counts.iter() {
-                    if let Some(group) = group_of(key.counted()) {
-                        self.open.add(group, count);
-                    }
+            let (sums, peak) = if filter.is_set() {
+                let sums = Counts::of_filtered(counts, filter);
+                (sums, (*minute, sums.valid()))
+            } else {
+                (Counts::of_cells(counts), *peak)
+            };
+            if !self.count(*minute, &sums, peak) {
+                continue;
+            }
+            for (key, count) in counts.iter() {
+                let cell = key.counted();
+                if let counter::Counted::Cell(device, country) = cell
+                    && filter.takes(device, country)
+                    && let Some(group) = group_of(cell)
+                {
+                    self.open.add(group, count);
                 }
             }
         }
@@ -246,15 +284,10 @@ mod tests {
 
     fn plan(group_by: GroupBy) -> Plan {
         let query = MetricsQuery {
-            entity: Entity::Total,
-            from_ms: FROM * 60_000,
-            to_ms: (FROM + 1440) * 60_000,
             granularity: Granularity::Minute,
             group_by,
-            window: None,
-            time_zone: "UTC".to_owned(),
             limit: Some(10),
-            cursor: None,
+            ..MetricsQuery::over(Entity::Total, FROM * 60_000, (FROM + 1440) * 60_000)
         };
         Plan::new(&query, &MetricsConfig::default()).unwrap()
     }

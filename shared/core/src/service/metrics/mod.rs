@@ -16,13 +16,19 @@
 //! Invariant: the answer depends on the stored counts and the query alone; pages of one query fit together.
 
 mod assemble;
+mod by_ad;
 mod calendar;
+mod choice;
+mod compare;
 mod cursor;
 mod fold;
+mod freshness;
 mod local_time;
 mod page;
+mod part;
 mod query;
 mod reads;
+mod row;
 mod source;
 mod standing;
 mod table;
@@ -33,24 +39,21 @@ mod words;
 
 use std::sync::Arc;
 
-use futures_util::{StreamExt, stream};
-
-pub use local_time::{LocalTime, TimeError};
-pub use page::{
-    InvalidByVerdict, MetricsMeta, MetricsPage, MetricsRow, MetricsState, MetricsTotals, PeakMinute,
-    QueryEcho,
+pub use choice::{
+    BadList, CellFilter, Compare, Countries, Devices, Metric, Metrics, Order, UnknownComparison, UnknownOrder,
 };
+pub use freshness::Freshness;
+pub use local_time::{LocalTime, TimeError};
+pub use page::{Comparison, MetricsMeta, MetricsPage, MetricsState, MetricsTotals, PeakMinute, QueryEcho};
 pub use query::{InvalidParameter, MetricsQuery, QueryError};
+pub use row::{InvalidByVerdict, MetricsRow, Share};
 pub use source::CountStores;
 pub use standing::CountState;
 pub use table::{Cell, columns, write_csv};
 pub use words::{BadWindow, Granularity, GroupBy, UnknownGranularity, UnsupportedBreakdown, Window};
 
-use crate::ports::{Clock, PortError};
-use calendar::Calendar;
-use fold::Fold;
-use query::Plan;
-use source::Layout;
+use crate::ports::Clock;
+use part::Part;
 
 /// Reads under way at the same time: the next piece is read while this one is folded.
 const READS_AT_ONCE: usize = 2;
@@ -67,21 +70,33 @@ pub struct MetricsConfig {
     pub max_days_by_minute: u32,
     /// Longest range by the hour, days.
     pub max_days_by_hour: u32,
-    /// Longest range by the day, days.
+    /// Longest range by the day, and in one row, days.
     pub max_days_by_day: u32,
+    /// Most ads that a breakdown tells apart.
+    pub max_ads: usize,
+    /// Most days that a breakdown by ad reads in all, one for each ad and day: by the day, in one row.
+    pub max_ad_days_by_day: u32,
+    /// The same by the hour.
+    pub max_ad_days_by_hour: u32,
+    /// The same by the minute.
+    pub max_ad_days_by_minute: u32,
     /// How long partials are kept after their minute, milliseconds, where they expire by themselves: an hour that is not sealed
     /// by then is answered as incomplete. `None` where partials stay until their hour is sealed.
     pub partials_life_ms: Option<i64>,
 }
 
 impl Default for MetricsConfig {
-    /// 10,000 rows; 31 days, 366 days, 10 years; partials stay.
+    /// 10,000 rows; 31 days, 366 days, 10 years; 1,000 ads, for 100 days, 31 days and 4 days, fewer for longer; partials stay.
     fn default() -> Self {
         Self {
             max_page_rows: 10_000,
             max_days_by_minute: 31,
             max_days_by_hour: 366,
             max_days_by_day: 3653,
+            max_ads: 1000,
+            max_ad_days_by_day: 100_000,
+            max_ad_days_by_hour: 31_000,
+            max_ad_days_by_minute: 4000,
             partials_life_ms: None,
         }
     }
@@ -93,7 +108,15 @@ impl MetricsConfig {
         match granularity {
             Granularity::Minute => self.max_days_by_minute,
             Granularity::Hour => self.max_days_by_hour,
-            Granularity::Day => self.max_days_by_day,
+            Granularity::Day | Granularity::Total => self.max_days_by_day,
+        }
+    }
+
+    fn most_ad_days(&self, granularity: Granularity) -> u32 {
+        match granularity {
+            Granularity::Minute => self.max_ad_days_by_minute,
+            Granularity::Hour => self.max_ad_days_by_hour,
+            Granularity::Day | Granularity::Total => self.max_ad_days_by_day,
         }
     }
 }
@@ -116,96 +139,66 @@ impl MetricsService {
         }
     }
 
+    /// Most ads that a breakdown tells apart.
+    pub fn max_ads(&self) -> usize {
+        self.config.max_ads
+    }
+
     /// One page of the answer. Who may ask about the entity is for the caller to judge.
     ///
     /// # Errors
     /// [`QueryError`]
     pub async fn query(&self, query: &MetricsQuery) -> Result<MetricsPage, QueryError> {
-        let plan = Plan::new(query, &self.config)?;
-        let calendar = Calendar::new(&plan, query.granularity);
-        let first_row = first_row(query, &plan, &calendar)?;
-        let as_of_ms = self.clock.now_ms();
-        let mut layout = self.layout(query, &calendar, as_of_ms).await?;
-        for _ in 0..TRIES {
-            let (fold, missing) = self.fold(query, &plan, &calendar, first_row, &layout).await?;
-            // In a sealed hour no item means no click, unless a later version took the item's place while we read.
-            let later = match missing {
-                true => Some(self.layout(query, &calendar, as_of_ms).await?),
-                false => None,
-            };
-            match later {
-                Some(later) if !layout.is_still(&later) => layout = later,
-                _ => {
-                    let standings = &layout.standings;
-                    return Ok(assemble::assemble(
-                        query, plan, &calendar, &fold, standings, first_row, as_of_ms,
-                    ));
-                }
-            }
-        }
-        Err(PortError::unavailable("hours of the range are being sealed anew").into())
+        let prepared = self.prepare(query).await?;
+        Ok(self.answer(prepared).await?.0)
     }
 
-    async fn layout(
-        &self,
-        query: &MetricsQuery,
-        calendar: &Calendar,
-        now_ms: i64,
-    ) -> Result<Layout, PortError> {
-        let lost_before_ms = self.config.partials_life_ms.map(|life_ms| now_ms - life_ms);
-        Layout::read(
-            &self.stores,
-            calendar,
-            query.group_by.needs_cells(),
-            lost_before_ms,
-        )
-        .await
+    /// Checks a query, and looks up what its counts are worth without reading them.
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    pub async fn prepare(&self, query: &MetricsQuery) -> Result<Prepared, QueryError> {
+        let main = self.part(query.clone()).await?;
+        let beside = match query.compare {
+            None => None,
+            Some(compare) => {
+                let shifted = compare::shifted(query, compare, main.zone())?;
+                Some(self.part(shifted).await?)
+            }
+        };
+        Ok(Prepared { main, beside })
     }
 
-    /// Reads and folds every piece, and says whether a sealed one of them had no item.
-    async fn fold<'a>(
-        &self,
-        query: &MetricsQuery,
-        plan: &Plan,
-        calendar: &'a Calendar,
-        first_row: usize,
-        layout: &Layout,
-    ) -> Result<(Fold<'a>, bool), PortError> {
-        let (entity, group_by) = (query.entity, query.group_by);
-        let (stores, pieces) = (&self.stores, &layout.pieces);
-        let mut fold = Fold::new(plan, group_by, calendar, first_row);
-        let mut missing = false;
-        if group_by.needs_cells() {
-            let reads: Vec<_> = pieces.iter().map(|piece| stores.cells(entity, piece)).collect();
-            let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);
-            while let Some(found) = reads.next().await {
-                let found = found?;
-                missing |= found.missing;
-                fold.cells(&found.counted, |counted| page::group_of(group_by, counted));
+    /// The page, and what may be kept of it.
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    pub async fn answer(&self, prepared: Prepared) -> Result<(MetricsPage, Freshness), QueryError> {
+        let Prepared { mut main, beside } = prepared;
+        let mut page = self.read(&mut main).await?;
+        let beside = match beside {
+            None => None,
+            Some(mut beside) => {
+                let found = self.read(&mut beside).await?;
+                page.comparison = Some(compare::beside(&page, found));
+                Some(beside)
             }
-        } else {
-            let reads: Vec<_> = pieces.iter().map(|piece| stores.totals(entity, piece)).collect();
-            let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);
-            while let Some(found) = reads.next().await {
-                let found = found?;
-                missing |= found.missing;
-                fold.totals(&found.counted);
-            }
-        }
-        Ok((fold.finish(), missing))
+        };
+        let freshness = Prepared { main, beside }.freshness();
+        Ok((page, freshness))
     }
 }
 
-/// The row that the page begins with: the one after the cursor's, or with a breakdown the cursor's own, which may have more
-/// groups.
-fn first_row(query: &MetricsQuery, plan: &Plan, calendar: &Calendar) -> Result<usize, QueryError> {
-    let Some(after) = plan.after else { return Ok(0) };
-    let row = calendar
-        .row_at(after.start)
-        .ok_or_else(|| query::bad_cursor(cursor::BadCursor::NotOurs))?;
-    Ok(if query.group_by == GroupBy::None {
-        row + 1
-    } else {
-        row
-    })
+/// A query that was checked, and where its counts are.
+pub struct Prepared {
+    main: Part,
+    /// The range that it is put beside.
+    beside: Option<Part>,
+}
+
+impl Prepared {
+    /// What may be kept of the answer, as far as it is known before it is read.
+    pub fn freshness(&self) -> Freshness {
+        Freshness::of(std::iter::once(&self.main).chain(&self.beside))
+    }
 }

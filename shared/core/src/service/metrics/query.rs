@@ -6,16 +6,20 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::MetricsConfig;
+use super::choice::{CellFilter, Compare, Metric, Metrics, Order};
 use super::cursor::{self, Position};
 use super::words::{Granularity, GroupBy, UnsupportedBreakdown, Window};
 use crate::domain::entity::Entity;
+use crate::domain::ids::AdId;
 use crate::domain::time::{DAY_MS, MINUTE_MS, Minute};
 use crate::ports::PortError;
 
 /// 2000-01-01T00:00:00Z: before it some zones were not whole minutes from UTC, and there were no clicks.
-const EARLIEST_MS: i64 = 946_684_800_000;
+pub(super) const EARLIEST_MS: i64 = 946_684_800_000;
 /// 2200-01-01T00:00:00Z: nobody asks for more, and the calendar's own end stays far away.
 const LATEST_MS: i64 = 7_258_118_400_000;
+/// The longest filtered range whose peak minute is looked for, days: it is only in the items of hours.
+const FILTERED_PEAK_DAYS: i64 = 31;
 
 /// One question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +38,47 @@ pub struct MetricsQuery {
     pub window: Option<Window>,
     /// IANA name of the zone whose days and hours are meant, such as `Europe/Berlin`; `UTC` is one of them.
     pub time_zone: String,
+    /// Only valid clicks of these cells.
+    pub filter: CellFilter,
+    /// What rows and totals carry; what they have, if `None`.
+    pub metrics: Option<Metrics>,
+    /// An order of rows other than their own: then the page is the first `limit` of them, and there is no other.
+    pub order: Option<Order>,
+    /// The range that the answer is put beside.
+    pub compare: Option<Compare>,
+    /// Of [`GroupBy::Ad`]: which ads there are, in the order of their ids. Whoever asks knows them, counts do not.
+    pub ads: Vec<AdId>,
     /// Most rows of this page; as many as allowed if `None`.
     pub limit: Option<usize>,
     /// Where the page before ended: its `next_cursor`.
     pub cursor: Option<String>,
+}
+
+impl MetricsQuery {
+    /// A range of an entity's clicks, by the hour in UTC.
+    pub fn over(entity: Entity, from_ms: i64, to_ms: i64) -> Self {
+        Self {
+            entity,
+            from_ms,
+            to_ms,
+            granularity: Granularity::Hour,
+            group_by: GroupBy::None,
+            window: None,
+            time_zone: "UTC".to_owned(),
+            filter: CellFilter::default(),
+            metrics: None,
+            order: None,
+            compare: None,
+            ads: Vec::new(),
+            limit: None,
+            cursor: None,
+        }
+    }
+
+    /// Whether counts must be read with their cells; else their totals do.
+    pub(super) fn needs_cells(&self) -> bool {
+        self.group_by.is_of_cells() || self.filter.is_set()
+    }
 }
 
 /// A parameter that cannot be accepted.
@@ -57,12 +98,35 @@ pub enum QueryError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     InvalidParameters(Vec<InvalidParameter>),
     /// From `from` to `to` is longer than this granularity allows.
-    #[error("a range by the {} is at most {longest_days} days long", .granularity.as_str())]
+    #[error("a range {} is at most {longest_days} days long", .granularity.measure())]
     RangeTooLarge {
         /// What was asked for.
         granularity: Granularity,
         /// What is allowed.
         longest_days: u32,
+    },
+    /// There are more ads than one answer tells apart.
+    #[error(
+        "a breakdown by ad is of at most {most} ads, and there are more: ask for one campaign, or for single ads"
+    )]
+    TooManyAds {
+        /// What is allowed.
+        most: usize,
+    },
+    /// Each ad's range is one to be read.
+    #[error(
+        "a breakdown by ad {} reads at most {most} days, one for each ad and day, and {ads} ads over {days} days are more: \
+         ask for a shorter range, for longer rows, or for one campaign", .granularity.measure()
+    )]
+    TooManyAdDays {
+        /// How long rows are.
+        granularity: Granularity,
+        /// How many ads there are.
+        ads: usize,
+        /// How long the range is.
+        days: i64,
+        /// What is allowed.
+        most: u32,
     },
     /// The counts cannot be broken down like this.
     #[error(transparent)]
@@ -83,6 +147,12 @@ pub(super) struct Plan {
     /// The window in rows.
     pub(super) window_rows: Option<usize>,
     pub(super) limit: usize,
+    /// What rows carry.
+    pub(super) of_rows: Metrics,
+    /// What totals carry.
+    pub(super) of_totals: Metrics,
+    /// Whether sealed days may be read: not where single minutes are needed that they do not hold.
+    pub(super) by_days: bool,
     pub(super) fingerprint: cursor::Fingerprint,
     pub(super) after: Option<Position>,
 }
@@ -121,16 +191,37 @@ impl Plan {
         if !(1..=config.max_page_rows).contains(&limit) {
             refuse("limit", format!("must be from 1 to {}", config.max_page_rows));
         }
-        let (Some((zone, zone_name)), Ok(window_rows), true) = (zone, window_rows, invalid.is_empty()) else {
+        if query.order.is_some() {
+            if query.granularity != Granularity::Total || query.group_by == GroupBy::None {
+                refuse("order", "is for granularity=total with a group_by".to_owned());
+            }
+            if query.cursor.is_some() {
+                refuse(
+                    "cursor",
+                    "is not for ordered rows: their first page is the only one".to_owned(),
+                );
+            }
+        }
+        if query.compare.is_some() && query.cursor.is_some() {
+            refuse(
+                "compare",
+                "is for the first page: leave it out with a cursor".to_owned(),
+            );
+        }
+        let shape = shape(query);
+        if let Err(reason) = &shape {
+            refuse("metrics", (*reason).to_owned());
+        }
+        let (Some((zone, zone_name)), Ok(window_rows), Ok((of_rows, mut of_totals)), true) =
+            (zone, window_rows, shape, invalid.is_empty())
+        else {
             return Err(QueryError::InvalidParameters(invalid));
         };
-
-        let longest_days = config.longest_days(query.granularity);
-        if local_length_ms(query, &zone) > i64::from(longest_days) * DAY_MS {
-            return Err(QueryError::RangeTooLarge {
-                granularity: query.granularity,
-                longest_days,
-            });
+        breakdown(query)?;
+        let length_ms = local_length_ms(query, &zone);
+        check_length(query, config, length_ms)?;
+        if query.filter.is_set() && length_ms > FILTERED_PEAK_DAYS * DAY_MS {
+            of_totals = of_totals.and(Metrics::CLICKS);
         }
         let fingerprint = cursor::fingerprint(query, &zone_name);
         let after = match &query.cursor {
@@ -145,10 +236,88 @@ impl Plan {
             to,
             window_rows,
             limit,
+            of_rows,
+            of_totals,
+            by_days: !(query.filter.is_set() && of_totals.has(Metric::PeakMinute)),
             fingerprint,
             after,
         })
     }
+}
+
+/// What rows carry of what was asked for.
+pub(super) fn metrics_of_rows(group_by: GroupBy, filtered: bool, asked: Option<Metrics>) -> Metrics {
+    use Metric::{Clicks, GrossClicks, InvalidByVerdict, InvalidClickRate, InvalidClicks};
+    // The rate of a row is told where it is asked for.
+    let usual = Metrics::of(&[GrossClicks, Clicks, InvalidClicks, InvalidByVerdict]);
+    if filtered || !group_by.has_every_count() {
+        Metrics::CLICKS.and(asked.unwrap_or(usual))
+    } else {
+        asked.map_or(usual, |asked| asked.and(usual.or(InvalidClickRate)))
+    }
+}
+
+/// What rows and totals carry, or what `metrics` must be.
+fn shape(query: &MetricsQuery) -> Result<(Metrics, Metrics), &'static str> {
+    let filtered = query.filter.is_set();
+    let rows = metrics_of_rows(query.group_by, filtered, query.metrics);
+    let totals = if filtered {
+        Metrics::CLICKS.or(Metric::PeakMinute)
+    } else {
+        Metrics::ALL
+    };
+    let asked = query.metrics.unwrap_or(totals);
+    if asked.and(totals) != asked {
+        return Err(
+            "can only be clicks and peak_minute where device or country are given: invalid clicks are not kept by them",
+        );
+    }
+    if rows.is_empty() {
+        return Err(if filtered || !query.group_by.has_every_count() {
+            "must contain clicks: rows carry no other count here"
+        } else {
+            "must contain something that rows carry: peak_minute is of totals alone"
+        });
+    }
+    Ok((rows, asked))
+}
+
+/// Whether the counts hold this breakdown.
+fn breakdown(query: &MetricsQuery) -> Result<(), UnsupportedBreakdown> {
+    let has_ads = matches!(query.entity, Entity::Campaign(_) | Entity::Advertiser(_));
+    match query.group_by {
+        GroupBy::Ad if !has_ads => Err(UnsupportedBreakdown::AdsOf),
+        GroupBy::Verdict if query.filter.is_set() => Err(UnsupportedBreakdown::FilteredVerdicts),
+        _ => Ok(()),
+    }
+}
+
+fn check_length(query: &MetricsQuery, config: &MetricsConfig, length_ms: i64) -> Result<(), QueryError> {
+    let granularity = query.granularity;
+    let longest_days = config.longest_days(granularity);
+    if length_ms > i64::from(longest_days) * DAY_MS {
+        return Err(QueryError::RangeTooLarge {
+            granularity,
+            longest_days,
+        });
+    }
+    if query.group_by != GroupBy::Ad {
+        return Ok(());
+    }
+    if query.ads.len() > config.max_ads {
+        return Err(QueryError::TooManyAds { most: config.max_ads });
+    }
+    let days = (length_ms + DAY_MS - 1) / DAY_MS;
+    let most = config.most_ad_days(granularity);
+    if query.ads.len() as i64 * days > i64::from(most) {
+        return Err(QueryError::TooManyAdDays {
+            granularity,
+            ads: query.ads.len(),
+            days,
+            most,
+        });
+    }
+    Ok(())
 }
 
 /// The refusal of a cursor.

@@ -65,6 +65,15 @@ pub(super) struct Piece {
     pub(super) minutes: Range<i64>,
 }
 
+/// What is wanted of the counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// Their cells, not only their totals.
+    pub(super) cells: bool,
+    /// Sealed days may answer: no single minute is asked for.
+    pub(super) by_days: bool,
+}
+
 /// Where everything is read from.
 pub(super) struct Layout {
     pub(super) pieces: Vec<Piece>,
@@ -76,7 +85,7 @@ impl Layout {
     pub(super) async fn read(
         stores: &CountStores,
         calendar: &Calendar,
-        cells: bool,
+        Wanted { cells, by_days }: Wanted,
         lost_before_ms: Option<i64>,
     ) -> PortResult<Self> {
         let range = calendar.first_minute()..calendar.last_minute();
@@ -88,7 +97,11 @@ impl Layout {
             cells,
             lost_before_ms,
         };
-        let days = whole_days(stores, calendar, &range).await?;
+        let days = if by_days {
+            whole_days(stores, calendar, &range).await?
+        } else {
+            Vec::new()
+        };
         let mut at = range.start;
         for (day, version) in days {
             let minutes = minutes_of_day(day);
@@ -112,7 +125,7 @@ impl Layout {
     }
 
     /// Every sealed place with its version, in order.
-    fn versions(&self) -> Vec<(Place, u64)> {
+    pub(super) fn versions(&self) -> Vec<(Place, u64)> {
         let mut all = Vec::new();
         for piece in &self.pieces {
             match &piece.origin {
@@ -134,8 +147,9 @@ impl Layout {
     }
 }
 
+/// What is sealed under one version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+pub(super) enum Place {
     Day(Day),
     Hour(Hour),
 }

@@ -46,6 +46,16 @@ impl Standings {
         }
     }
 
+    /// Whether everything is proved, what is only read for windows too.
+    pub(super) fn all_final(&self) -> bool {
+        self.runs.iter().all(|(_, state)| state.is_final())
+    }
+
+    /// Whether everything is closed.
+    pub(super) fn all_closed(&self) -> bool {
+        self.runs.iter().all(|(_, state)| *state == CountState::Closed)
+    }
+
     fn over(&self, minutes: &Range<i64>) -> impl Iterator<Item = &(Range<i64>, CountState)> {
         let first = self.runs.partition_point(|(run, _)| run.end <= minutes.start);
         let end = minutes.end;

@@ -1,31 +1,17 @@
 //! The flat shape of rows: what CSV files and printed tables are made of.
 //!
-//! Invariant: column names and their order depend on the breakdown alone, and every row has as many cells as there are
+//! Invariant: column names and their order depend on the query alone, and every row has as many cells as there are
 //! columns. No cell ever needs quoting: they are numbers, times and words of closed lists.
 
 use std::fmt;
 
+use super::choice::{Metric, Metrics};
 use super::local_time::LocalTime;
-use super::page::{MetricsPage, MetricsRow};
-use super::words::GroupBy;
+use super::page::{MetricsPage, QueryEcho};
+use super::query::metrics_of_rows;
+use super::row::{MetricsRow, Share};
+use crate::domain::ids::AdId;
 use crate::domain::verdict::Verdict;
-
-/// Without a breakdown; after `invalid_clicks` one column for each invalid verdict, in the order of [`Verdict::ALL`].
-const PLAIN: [&str; 13] = [
-    "start",
-    "gross_clicks",
-    "clicks",
-    "invalid_clicks",
-    "invalid_prefetch",
-    "invalid_missing_token",
-    "invalid_bad_token",
-    "invalid_expired_token",
-    "invalid_inactive_ad",
-    "invalid_bot",
-    "invalid_rate_limited",
-    "invalid_duplicate",
-    "final",
-];
 
 /// One cell of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +20,12 @@ pub enum Cell {
     Time(LocalTime),
     /// A word of a closed list.
     Word(&'static str),
+    /// An ad.
+    Ad(AdId),
     /// A count.
     Count(u64),
+    /// A share of one.
+    Share(Share),
     /// Yes or no: `true` or `false`.
     Flag(bool),
     /// A count that is known no more; written as nothing.
@@ -47,61 +37,96 @@ impl fmt::Display for Cell {
         match self {
             Self::Time(time) => time.fmt(f),
             Self::Word(word) => f.write_str(word),
+            Self::Ad(ad) => ad.fmt(f),
             Self::Count(count) => count.fmt(f),
+            Self::Share(share) => share.fmt(f),
             Self::Flag(flag) => flag.fmt(f),
             Self::Unknown => Ok(()),
         }
     }
 }
 
-/// The names of the columns.
-pub fn columns(group_by: GroupBy) -> Vec<&'static str> {
-    match group_by {
-        GroupBy::None => PLAIN.to_vec(),
-        _ => ["start"]
-            .iter()
-            .chain(group_by.columns())
-            .chain(&["clicks", "final"])
-            .copied()
-            .collect(),
+/// The column of a verdict's invalid clicks.
+fn column_of(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Valid => "clicks",
+        Verdict::Prefetch => "invalid_prefetch",
+        Verdict::MissingToken => "invalid_missing_token",
+        Verdict::BadToken => "invalid_bad_token",
+        Verdict::ExpiredToken => "invalid_expired_token",
+        Verdict::InactiveAd => "invalid_inactive_ad",
+        Verdict::Bot => "invalid_bot",
+        Verdict::RateLimited => "invalid_rate_limited",
+        Verdict::Duplicate => "invalid_duplicate",
     }
+}
+
+fn invalid_verdicts() -> impl Iterator<Item = Verdict> {
+    Verdict::ALL.into_iter().skip(1)
+}
+
+/// The names of the columns: `start`, those of the breakdown, the counts (one for each invalid verdict), `final`.
+pub fn columns(query: &QueryEcho) -> Vec<&'static str> {
+    let mut names = vec!["start"];
+    names.extend(query.group_by.columns());
+    for metric in of_rows(query).iter() {
+        match metric {
+            Metric::InvalidByVerdict => names.extend(invalid_verdicts().map(column_of)),
+            _ => names.push(metric.as_str()),
+        }
+    }
+    names.push("final");
+    names
+}
+
+fn of_rows(query: &QueryEcho) -> Metrics {
+    let filtered = query.device.is_some() || query.country.is_some();
+    metrics_of_rows(query.group_by, filtered, query.metrics)
 }
 
 impl MetricsRow {
     /// The row's cells, one for each of [`columns`].
-    pub fn cells(&self, group_by: GroupBy) -> impl Iterator<Item = Cell> + '_ {
+    fn cells(&self, metrics: Metrics) -> Vec<Cell> {
+        let count = |count: Option<u64>| count.map_or(Cell::Unknown, Cell::Count);
+        let mut cells = vec![Cell::Time(self.start)];
+        cells.extend(self.ad.map(Cell::Ad));
         let words = [
             self.device.map(|device| device.as_str()),
             self.country.as_ref().map(|country| country.as_str()),
             self.verdict.map(|verdict| verdict.as_str()),
         ];
-        let plain = group_by == GroupBy::None;
-        let count = |count: Option<u64>| count.map_or(Cell::Unknown, Cell::Count);
-        let invalid = move |verdict: Verdict| count(self.invalid_by_verdict.map(|by| by.0[verdict as usize]));
-        std::iter::once(Cell::Time(self.start))
-            .chain(words.into_iter().flatten().map(Cell::Word))
-            .chain(plain.then(|| count(self.gross_clicks)))
-            .chain([count(self.clicks)])
-            .chain(plain.then(|| count(self.invalid_clicks)))
-            .chain(
-                Verdict::ALL
-                    .into_iter()
-                    .skip(if plain { 1 } else { Verdict::ALL.len() })
-                    .map(invalid),
-            )
-            .chain([Cell::Flag(self.r#final)])
+        cells.extend(words.into_iter().flatten().map(Cell::Word));
+        for metric in metrics.iter() {
+            match metric {
+                Metric::GrossClicks => cells.push(count(self.gross_clicks)),
+                Metric::Clicks => cells.push(count(self.clicks)),
+                Metric::InvalidClicks => cells.push(count(self.invalid_clicks)),
+                Metric::InvalidClickRate => {
+                    cells.push(self.invalid_click_rate.map_or(Cell::Unknown, Cell::Share));
+                }
+                Metric::InvalidByVerdict => cells.extend(
+                    invalid_verdicts()
+                        .map(|verdict| count(self.invalid_by_verdict.map(|by| by.0[verdict as usize]))),
+                ),
+                // Of totals only.
+                Metric::PeakMinute => {}
+            }
+        }
+        cells.push(Cell::Flag(self.r#final));
+        cells
     }
 }
 
 impl MetricsPage {
     /// The names of the columns of [`MetricsPage::table`].
     pub fn columns(&self) -> Vec<&'static str> {
-        columns(self.query.group_by)
+        columns(&self.query)
     }
 
     /// The page's rows as cells.
-    pub fn table(&self) -> impl Iterator<Item = impl Iterator<Item = Cell> + '_> + '_ {
-        self.rows.iter().map(|row| row.cells(self.query.group_by))
+    pub fn table(&self) -> impl Iterator<Item = Vec<Cell>> + '_ {
+        let metrics = of_rows(&self.query);
+        self.rows.iter().map(move |row| row.cells(metrics))
     }
 }
 
@@ -115,7 +140,7 @@ pub fn write_csv(page: &MetricsPage, with_names: bool, out: &mut impl fmt::Write
         writeln!(out, "{}", page.columns().join(","))?;
     }
     for row in page.table() {
-        for (place, cell) in row.enumerate() {
+        for (place, cell) in row.into_iter().enumerate() {
             if place > 0 {
                 out.write_char(',')?;
             }

@@ -17,6 +17,8 @@ pub enum Granularity {
     Hour,
     /// One local day: 23 or 25 hours where the clock is changed.
     Day,
+    /// The whole range.
+    Total,
 }
 
 impl Granularity {
@@ -26,14 +28,27 @@ impl Granularity {
             Self::Minute => "minute",
             Self::Hour => "hour",
             Self::Day => "day",
+            Self::Total => "total",
         }
     }
 
-    fn minutes(self) -> u32 {
+    /// How rows of this length are spoken of.
+    pub(super) fn measure(self) -> &'static str {
         match self {
-            Self::Minute => 1,
-            Self::Hour => 60,
-            Self::Day => 1440,
+            Self::Minute => "by the minute",
+            Self::Hour => "by the hour",
+            Self::Day => "by the day",
+            Self::Total => "in one row",
+        }
+    }
+
+    /// Minutes of a row, where rows are alike.
+    fn minutes(self) -> Option<u32> {
+        match self {
+            Self::Minute => Some(1),
+            Self::Hour => Some(60),
+            Self::Day => Some(1440),
+            Self::Total => None,
         }
     }
 
@@ -43,19 +58,20 @@ impl Granularity {
             Self::Minute => 1440,
             Self::Hour => 744,
             Self::Day => 366,
+            Self::Total => 0,
         }
     }
 }
 
 /// A word that is no granularity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be minute, hour or day")]
+#[error("must be minute, hour, day or total")]
 pub struct UnknownGranularity;
 
 impl FromStr for Granularity {
     type Err = UnknownGranularity;
     fn from_str(text: &str) -> Result<Self, UnknownGranularity> {
-        [Self::Minute, Self::Hour, Self::Day]
+        [Self::Minute, Self::Hour, Self::Day, Self::Total]
             .into_iter()
             .find(|g| g.as_str() == text)
             .ok_or(UnknownGranularity)
@@ -76,14 +92,27 @@ pub enum GroupBy {
     DeviceCountry,
     /// All clicks by verdict, `valid` among them.
     Verdict,
+    /// All clicks by ad: of a campaign or an advertiser.
+    Ad,
 }
 
 /// A breakdown that the counts do not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("rows can be broken down by device, country, device and country, or verdict; not by \"{asked}\"")]
-pub struct UnsupportedBreakdown {
-    /// What was asked for.
-    pub asked: String,
+pub enum UnsupportedBreakdown {
+    /// By these columns.
+    #[error(
+        "rows can be broken down by device, country, device and country, or verdict, those of campaigns and advertisers \
+         by ad too; not by \"{0}\""
+    )]
+    Columns(String),
+    /// By ad, of what has no ads.
+    #[error("only clicks of a campaign or an advertiser can be broken down by ad")]
+    AdsOf,
+    /// By verdict, and only some cells.
+    #[error(
+        "invalid clicks are not kept by device and country: a breakdown by verdict cannot be filtered by them"
+    )]
+    FilteredVerdicts,
 }
 
 impl GroupBy {
@@ -95,6 +124,7 @@ impl GroupBy {
             Self::Country => &["country"],
             Self::DeviceCountry => &["device", "country"],
             Self::Verdict => &["verdict"],
+            Self::Ad => &["ad"],
         }
     }
 
@@ -110,15 +140,19 @@ impl GroupBy {
             ["country"] => Ok(Self::Country),
             ["device", "country"] | ["country", "device"] => Ok(Self::DeviceCountry),
             ["verdict"] => Ok(Self::Verdict),
-            _ => Err(UnsupportedBreakdown {
-                asked: names.join(","),
-            }),
+            ["ad"] => Ok(Self::Ad),
+            _ => Err(UnsupportedBreakdown::Columns(names.join(","))),
         }
     }
 
-    /// Whether it needs the cells of buckets; the others need only their totals.
-    pub(super) fn needs_cells(self) -> bool {
+    /// Whether its rows are cells of buckets, of which only valid clicks are kept.
+    pub(super) fn is_of_cells(self) -> bool {
         matches!(self, Self::Device | Self::Country | Self::DeviceCountry)
+    }
+
+    /// Whether its rows carry every count, not only clicks.
+    pub(super) fn has_every_count(self) -> bool {
+        matches!(self, Self::None | Self::Ad)
     }
 }
 
@@ -185,7 +219,10 @@ impl FromStr for Window {
 impl Window {
     /// Its length in rows of this granularity, or what it must be.
     pub(super) fn rows_of(self, granularity: Granularity) -> Result<usize, String> {
-        let (unit, longest) = (granularity.minutes(), granularity.longest_window());
+        let Some(unit) = granularity.minutes() else {
+            return Err("must be left out where the whole range is one row".to_owned());
+        };
+        let longest = granularity.longest_window();
         if !self.minutes.is_multiple_of(unit) {
             return Err(format!(
                 "must be a whole number of rows, each one {}",

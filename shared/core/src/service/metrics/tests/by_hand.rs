@@ -28,6 +28,8 @@ fn brute_periods(zone: &TimeZone, granularity: Granularity, from: i64, to: i64) 
                 latest = latest.max(local.date());
                 later
             }
+            // Of the range alone: see its caller.
+            Granularity::Total => minute == from,
         };
         if new {
             begins.push(minute);
@@ -44,6 +46,8 @@ fn brute_group(group_by: GroupBy, click: &Click) -> Option<Group> {
         GroupBy::None => Some((None, None, None)),
         GroupBy::Verdict => Some((None, None, Some(click.verdict))),
         _ if !click.verdict.is_valid() => None,
+        // Ads have entities of their own: see `by_ad`.
+        GroupBy::Ad => None,
         GroupBy::Device => Some((Some(click.device), None, None)),
         GroupBy::Country => Some((None, Some(click.country), None)),
         GroupBy::DeviceCountry => Some((Some(click.device), Some(click.country), None)),
@@ -63,8 +67,17 @@ pub(super) fn brute_rows(
         Granularity::Minute => 1,
         Granularity::Hour => 60,
         Granularity::Day => 1440,
+        Granularity::Total => to - from,
     };
-    let lead = (window.unwrap_or(1) as i64 + 1) * unit + 3 * 1440;
+    let clicks: Vec<Click> = clicks
+        .iter()
+        .filter(|click| taken(query, click))
+        .copied()
+        .collect();
+    let lead = match query.granularity {
+        Granularity::Total => 0,
+        _ => (window.unwrap_or(1) as i64 + 1) * unit + 3 * 1440,
+    };
     let periods = brute_periods(&zone, query.granularity, from - lead, to);
     let mut rows = Vec::new();
     for (place, (begin, end)) in periods.iter().enumerate() {
@@ -85,12 +98,14 @@ pub(super) fn brute_rows(
         };
         let row = |(device, country, verdict): Group, clicks| MetricsRow {
             start,
+            ad: None,
             device,
             country,
             verdict,
             gross_clicks: None,
             clicks: Some(clicks),
             invalid_clicks: None,
+            invalid_click_rate: None,
             invalid_by_verdict: None,
             r#final: proved(since..*end),
         };
@@ -105,6 +120,10 @@ pub(super) fn brute_rows(
                 }
             }
             let sum: u64 = invalid.iter().sum();
+            if query.filter.is_set() {
+                rows.push(row((None, None, None), valid));
+                continue;
+            }
             rows.push(MetricsRow {
                 gross_clicks: Some(valid + sum),
                 invalid_clicks: Some(sum),
@@ -122,11 +141,20 @@ pub(super) fn brute_rows(
     rows
 }
 
+/// Whether the query's filter lets the click be counted.
+fn taken(query: &MetricsQuery, click: &Click) -> bool {
+    let CellFilter { devices, countries } = query.filter;
+    let devices = devices.is_none_or(|of| of.iter().any(|device| device == click.device));
+    let countries = countries.is_none_or(|of| of.iter().any(|country| country == click.country));
+    !query.filter.is_set() || (click.verdict.is_valid() && devices && countries)
+}
+
 pub(super) fn brute_totals(query: &MetricsQuery, clicks: &[Click]) -> (u64, [u64; 9], Option<(i64, u64)>) {
     let range = query.from_ms / 60_000..query.to_ms / 60_000;
     let mut invalid = [0; 9];
     let mut by_minute: BTreeMap<i64, u64> = BTreeMap::new();
-    for click in clicks.iter().filter(|click| range.contains(&click.minute)) {
+    let counted = clicks.iter().filter(|click| taken(query, click));
+    for click in counted.filter(|click| range.contains(&click.minute)) {
         if click.verdict.is_valid() {
             *by_minute.entry(click.minute).or_default() += 1;
         } else {
@@ -183,11 +211,25 @@ pub(super) struct Case {
     pub(super) limits: Vec<usize>,
 }
 
+/// Mostly none; also of cells that occur and of some that don't.
+fn filter() -> impl Strategy<Value = CellFilter> {
+    let devices = prop::sample::select(&["desktop", "mobile,tablet", "desktop,tv", "bot"][..]);
+    let countries = prop::sample::select(&["DE", "US,ZZ", "FR"][..]);
+    prop_oneof![
+        3 => Just(CellFilter::default()),
+        2 => (prop::option::of(devices), prop::option::of(countries)).prop_map(|(devices, countries)| CellFilter {
+            devices: devices.and_then(|devices| devices.parse().ok()),
+            countries: countries.and_then(|countries| countries.parse().ok()),
+        }),
+    ]
+}
+
 pub(super) fn case() -> impl Strategy<Value = Case> {
     let granularity = prop_oneof![
         Just(Granularity::Minute),
         Just(Granularity::Hour),
-        Just(Granularity::Day)
+        Just(Granularity::Day),
+        Just(Granularity::Total)
     ];
     let group_by = prop_oneof![
         3 => Just(GroupBy::None),
@@ -203,12 +245,19 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
         zone,
         any::<prop::sample::Index>(),
         prop::option::of(1..6_usize),
+        filter(),
     )
-        .prop_flat_map(|(granularity, group_by, zone, change, window)| {
+        .prop_flat_map(|(granularity, group_by, zone, change, window, filter)| {
+            let window = window.filter(|_| granularity != Granularity::Total);
+            let filter = match group_by {
+                GroupBy::Verdict => CellFilter::default(),
+                _ => filter,
+            };
             let (unit, length) = match granularity {
                 Granularity::Minute => (1, 1..200_i64),
                 Granularity::Hour => (60, 1..3000),
                 Granularity::Day => (1440, 1..12_000),
+                Granularity::Total => (0, 1..12_000),
             };
             let changes = changes(zone);
             // Around a change of the zone's offset, where there is one.
@@ -238,15 +287,12 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
                 let limits = prop::collection::vec(1..40_usize, 1..4);
                 (clicks, limits).prop_map(move |(clicks, limits)| Case {
                     query: MetricsQuery {
-                        entity: AD,
-                        from_ms: from * 60_000,
-                        to_ms: to * 60_000,
                         granularity,
                         group_by,
                         window: window.map(|rows| format!("{}m", rows as i64 * unit).parse().unwrap()),
                         time_zone: zone.to_owned(),
-                        limit: None,
-                        cursor: None,
+                        filter,
+                        ..MetricsQuery::over(AD, from * 60_000, to * 60_000)
                     },
                     window,
                     clicks,
@@ -269,12 +315,19 @@ proptest! {
 
         let (valid, invalid, peak) = brute_totals(&query, &clicks);
         let sum: u64 = invalid.iter().sum();
-        prop_assert_eq!(page.totals.clicks, valid);
-        prop_assert_eq!(page.totals.invalid_by_verdict, InvalidByVerdict(invalid));
-        prop_assert_eq!((page.totals.gross_clicks, page.totals.invalid_clicks), (valid + sum, sum));
-        prop_assert!((page.totals.invalid_click_rate - sum as f64 / ((valid + sum).max(1)) as f64).abs() <= 0.000_050_1);
-        let found = page.totals.peak_minute.map(|peak| (peak.start.unix_ms / 60_000, peak.clicks));
+        let totals = page.totals;
+        prop_assert_eq!(totals.clicks, Some(valid));
+        let found = totals.peak_minute.unwrap().map(|peak| (peak.start.unix_ms / 60_000, peak.clicks));
         prop_assert_eq!(found, peak);
+        if query.filter.is_set() {
+            let only = MetricsTotals { clicks: totals.clicks, peak_minute: totals.peak_minute, ..MetricsTotals::default() };
+            prop_assert_eq!(totals, only);
+        } else {
+            prop_assert_eq!(totals.invalid_by_verdict, Some(InvalidByVerdict(invalid)));
+            prop_assert_eq!((totals.gross_clicks, totals.invalid_clicks), (Some(valid + sum), Some(sum)));
+            let rate = totals.invalid_click_rate.unwrap().as_f64();
+            prop_assert!((rate - sum as f64 / ((valid + sum).max(1)) as f64).abs() <= 0.000_050_1);
+        }
 
         prop_assert_eq!(joined(&service, &query, &limits), expected);
     }

@@ -1,7 +1,10 @@
 //! The service over a store in memory: what its answers are, case by case. [`by_hand`] compares it with counting by
-//! hand, [`sealed`] also where days and hours are sealed.
+//! hand, [`sealed`] also where days and hours are sealed, [`by_ad`] where rows are ads; [`questions`] is about what is left
+//! out, put in order and put beside.
 
+mod by_ad;
 mod by_hand;
+mod questions;
 mod sealed;
 
 use std::collections::BTreeMap;
@@ -138,15 +141,9 @@ fn minute(text: &str) -> i64 {
 
 fn query(from: &str, to: &str, granularity: Granularity, zone: &str) -> MetricsQuery {
     MetricsQuery {
-        entity: AD,
-        from_ms: at(from),
-        to_ms: at(to),
         granularity,
-        group_by: GroupBy::None,
-        window: None,
         time_zone: zone.to_owned(),
-        limit: None,
-        cursor: None,
+        ..MetricsQuery::over(AD, at(from), at(to))
     }
 }
 
@@ -369,7 +366,7 @@ fn rows_at_both_ends_are_cut_to_the_range() {
         ]
     );
     assert_eq!(clicks_of(&page), [10, 60, 5]);
-    assert_eq!(page.totals.clicks, 75);
+    assert_eq!(page.totals.clicks, Some(75));
 }
 
 #[test]
@@ -386,7 +383,7 @@ fn a_window_reads_what_lies_before_the_range() {
     asked.window = Some("15m".parse().unwrap());
     let page = run(&service_over(Arc::clone(&store)), &asked).unwrap();
     assert_eq!(clicks_of(&page), [3, 2, 2]);
-    assert_eq!(page.totals.clicks, 1, "totals are of the range alone");
+    assert_eq!(page.totals.clicks, Some(1), "totals are of the range alone");
     assert_eq!(*store.reads.lock().unwrap(), [(from - 14, from + 3)]);
 }
 
@@ -400,8 +397,8 @@ fn an_empty_range_is_filled_with_zeros_and_a_breakdown_of_it_is_empty() {
     );
     let page = run(&service(&[]), &asked).unwrap();
     assert_eq!(clicks_of(&page), [0, 0, 0]);
-    assert_eq!(page.totals.peak_minute, None);
-    assert!(page.totals.invalid_click_rate.abs() < f64::EPSILON);
+    assert_eq!(page.totals.peak_minute, Some(None));
+    assert_eq!(page.totals.invalid_click_rate, Some(Share::default()));
     asked.group_by = GroupBy::Device;
     assert_eq!(run(&service(&[]), &asked).unwrap().rows, []);
 }
@@ -429,7 +426,7 @@ fn of_equal_peak_minutes_the_earliest_is_named() {
             "Europe/Berlin",
         ),
     );
-    let peak = page.unwrap().totals.peak_minute.unwrap();
+    let peak = page.unwrap().totals.peak_minute.unwrap().unwrap();
     assert_eq!(
         (peak.start.to_string().as_str(), peak.clicks),
         ("2026-01-02T01:04:00+01:00", 2)
@@ -445,9 +442,9 @@ fn another_entity_s_clicks_are_not_counted() {
         "UTC",
     );
     let clicks = [valid(minute("2026-01-02T00:00:00Z"))];
-    assert_eq!(run(&service(&clicks), &asked).unwrap().totals.clicks, 1);
+    assert_eq!(run(&service(&clicks), &asked).unwrap().totals.clicks, Some(1));
     asked.entity = Entity::Advertiser(AdvertiserId(731));
-    assert_eq!(run(&service(&clicks), &asked).unwrap().totals.clicks, 0);
+    assert_eq!(run(&service(&clicks), &asked).unwrap().totals.clicks, Some(0));
 }
 
 #[test]
@@ -536,7 +533,7 @@ fn csv_columns_are_stable() {
         .iter()
         .map(|verdict| format!("invalid_{verdict}"))
         .collect();
-    assert_eq!(columns(GroupBy::None)[4..12], named);
+    assert_eq!(run(&service(&clicks), &asked).unwrap().columns()[4..12], named);
     asked.group_by = GroupBy::DeviceCountry;
     assert_eq!(
         csv(&asked),
@@ -671,7 +668,8 @@ fn words_of_queries_are_read_and_others_refused() {
     assert_eq!("country,device".parse(), Ok(GroupBy::DeviceCountry));
     assert_eq!("".parse(), Ok(GroupBy::None));
     for bad in [
-        "ad",
+        "ad,device",
+        "placement",
         "device,verdict",
         "device,device",
         "device,",
@@ -680,9 +678,7 @@ fn words_of_queries_are_read_and_others_refused() {
     ] {
         assert_eq!(
             bad.parse::<GroupBy>(),
-            Err(UnsupportedBreakdown {
-                asked: bad.to_owned()
-            }),
+            Err(UnsupportedBreakdown::Columns(bad.to_owned())),
             "{bad:?}"
         );
     }

@@ -352,9 +352,10 @@ proptest! {
         let expected = brute_rows(&query, window, &clicks, &proved);
         prop_assert_eq!(&page.rows, &expected);
         let (valid, invalid, peak) = brute_totals(&query, &clicks);
-        prop_assert_eq!(page.totals.clicks, valid);
-        prop_assert_eq!(page.totals.invalid_by_verdict, InvalidByVerdict(invalid));
-        let found = page.totals.peak_minute.map(|peak| (peak.start.unix_ms / 60_000, peak.clicks));
+        prop_assert_eq!(page.totals.clicks, Some(valid));
+        let expected_invalid = (!query.filter.is_set()).then_some(InvalidByVerdict(invalid));
+        prop_assert_eq!(page.totals.invalid_by_verdict, expected_invalid);
+        let found = page.totals.peak_minute.unwrap().map(|peak| (peak.start.unix_ms / 60_000, peak.clicks));
         prop_assert_eq!(found, peak);
         prop_assert_eq!(joined(&service, &query, &limits), expected);
 
@@ -492,7 +493,7 @@ fn a_sealed_year_is_one_read_of_days_in_every_zone_and_minutes_are_read_from_hou
             .unwrap();
             let days = std::mem::take(&mut *store.reads.lock().unwrap());
             assert_eq!(days, [(true, if zone == "UTC" { 365 } else { 366 })], "{zone}");
-            assert_eq!(page.totals.clicks, 730);
+            assert_eq!(page.totals.clicks, Some(730));
             assert_eq!(page.meta.state, MetricsState::Final);
             assert!(page.rows.iter().all(|row| row.r#final));
         }
@@ -505,7 +506,7 @@ fn a_sealed_year_is_one_read_of_days_in_every_zone_and_minutes_are_read_from_hou
         Granularity::Minute,
         "UTC",
     );
-    assert_eq!(run(&service, &by_minute).unwrap().totals.clicks, 62);
+    assert_eq!(run(&service, &by_minute).unwrap().totals.clicks, Some(62));
     assert_eq!(*store.reads.lock().unwrap(), [(false, 31 * 24)]);
 }
 
@@ -549,7 +550,7 @@ fn an_unsealed_hour_whose_partials_have_expired_is_unknown_and_not_zero() {
         page.meta.states,
         [CountState::Open, CountState::Sealed, CountState::Incomplete]
     );
-    assert_eq!((page.totals.clicks, page.meta.final_until), (3, None));
+    assert_eq!((page.totals.clicks, page.meta.final_until), (Some(3), None));
     let mut csv = String::new();
     write_csv(&page, false, &mut csv).unwrap();
     assert!(
@@ -594,4 +595,140 @@ fn a_version_that_is_forgotten_while_it_is_read_is_not_taken_for_no_clicks() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn freshness(service: &MetricsService, query: &MetricsQuery) -> Freshness {
+    let prepared = service.prepare(query).now_or_never().unwrap().unwrap();
+    let before = prepared.freshness();
+    let (_, after) = service.answer(prepared).now_or_never().unwrap().unwrap();
+    assert_eq!(before, after);
+    after
+}
+
+#[test]
+fn sealed_counts_have_a_tag_of_the_query_and_every_version_and_live_ones_have_none() {
+    let clicks = [valid(HOUR * 60)];
+    let sealed = |versions: [u64; 2], state| {
+        let mut sealed = Sealed::default();
+        for (hour, version) in (HOUR..).zip(versions) {
+            sealed.seal(hour, version, state, &clicks);
+        }
+        service_of(Arc::default(), SealedStore::of(sealed), MetricsConfig::default())
+    };
+    let service = sealed([4, 4], HourState::Sealed);
+    let asked = hours(2, "UTC");
+    let fresh = freshness(&service, &asked);
+    let Freshness::Sealed(tag) = &fresh else {
+        panic!("{fresh:?}")
+    };
+    assert_eq!(
+        freshness(&sealed([4, 4], HourState::Sealed), &asked).tag(),
+        Some(&**tag)
+    );
+    for versions in [[5, 4], [4, 5]] {
+        assert_ne!(
+            freshness(&sealed(versions, HourState::Sealed), &asked).tag(),
+            Some(&**tag)
+        );
+    }
+    for other in [
+        hours(1, "UTC"),
+        hours(2, "Asia/Kolkata"),
+        MetricsQuery {
+            limit: Some(1),
+            ..asked.clone()
+        },
+        MetricsQuery {
+            group_by: GroupBy::Device,
+            ..asked.clone()
+        },
+        MetricsQuery {
+            metrics: "clicks".parse().ok(),
+            ..asked.clone()
+        },
+    ] {
+        let other = freshness(&service, &other);
+        assert!(other.tag().is_some_and(|other| other != tag), "{other:?}");
+    }
+    assert!(matches!(
+        freshness(&sealed([4, 4], HourState::Closed), &asked),
+        Freshness::Closed(_)
+    ));
+    for (state, count) in [(HourState::Sealed, 3), (HourState::Disputed, 2)] {
+        let live = freshness(&sealed([4, 4], state), &hours(count, "UTC"));
+        assert_eq!(live, Freshness::Live, "{state:?}");
+    }
+    // The range beside it counts too, and what a window reaches back to.
+    let beside = MetricsQuery {
+        from_ms: (HOUR + 1) * 3_600_000,
+        compare: Some(Compare::PreviousPeriod),
+        ..asked.clone()
+    };
+    let tag = freshness(&service, &beside);
+    assert!(matches!(tag, Freshness::Sealed(_)), "{tag:?}");
+    assert_ne!(freshness(&sealed([5, 4], HourState::Sealed), &beside), tag);
+    let window = MetricsQuery {
+        window: "3h".parse().ok(),
+        ..asked
+    };
+    assert_eq!(freshness(&service, &window), Freshness::Live);
+}
+
+#[test]
+fn a_tag_is_of_the_versions_that_were_read() {
+    let under = |version| {
+        let mut sealed = Sealed::default();
+        sealed.seal(HOUR, version, HourState::Sealed, &[valid(HOUR * 60)]);
+        sealed
+    };
+    let service = |store| service_of(Arc::default(), store, MetricsConfig::default());
+    let store = SealedStore::of(under(4));
+    *store.becomes.lock().unwrap() = vec![under(5)];
+    let asked = hours(1, "UTC");
+    let overtaken = service(store);
+    let prepared = overtaken.prepare(&asked).now_or_never().unwrap().unwrap();
+    let before = prepared.freshness();
+    let (_, after) = overtaken.answer(prepared).now_or_never().unwrap().unwrap();
+    assert_ne!(before, after);
+    assert_eq!(after, freshness(&service(SealedStore::of(under(5))), &asked));
+}
+
+#[test]
+fn a_filtered_peak_is_looked_for_in_hours_and_filtered_clicks_alone_in_days() {
+    let mobile = |minute| Click {
+        device: Device::Mobile,
+        ..valid(minute)
+    };
+    let tablet = |minute| Click {
+        device: Device::Tablet,
+        ..valid(minute)
+    };
+    // Most clicks are in another minute than most of the mobile ones.
+    let at = HOUR * 60;
+    let clicks = [
+        tablet(at),
+        tablet(at),
+        tablet(at),
+        mobile(at + 1),
+        mobile(at + 2),
+        mobile(at + 2),
+    ];
+    let mut sealed = Sealed::default();
+    (0..24).for_each(|hour| sealed.seal(HOUR + hour, 4, HourState::Sealed, &clicks));
+    sealed.store_day(HOUR / 24, 5, true);
+    let store = SealedStore::of(sealed);
+    let service = service_of(Arc::default(), Arc::clone(&store), MetricsConfig::default());
+    let mut asked = hours(24, "UTC");
+    asked.filter.devices = "mobile".parse().ok();
+    let totals = run(&service, &asked).unwrap().totals;
+    let peak = totals.peak_minute.unwrap().unwrap();
+    assert_eq!(
+        (totals.clicks, peak.start.unix_ms / 60_000, peak.clicks),
+        (Some(3), at + 2, 2)
+    );
+    assert_eq!(std::mem::take(&mut *store.reads.lock().unwrap()), [(false, 24)]);
+    asked.metrics = "clicks".parse().ok();
+    let totals = run(&service, &asked).unwrap().totals;
+    assert_eq!((totals.clicks, totals.peak_minute), (Some(3), None));
+    assert_eq!(*store.reads.lock().unwrap(), [(true, 1)]);
 }
