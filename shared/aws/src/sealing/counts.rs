@@ -7,7 +7,8 @@
 //! | `<entity>#d#<yyyy>` | `<mmdd>#<version>` | a day's totals, `m`, `p` |
 //! | `<entity>#e#<yyyy>` | `<mmdd>#<version>#<part>` | its cells, `c` |
 //!
-//! Invariant: who asks for no breakdown reads no cells; an item has less than 400 KB whatever was clicked.
+//! Invariant: who asks for no breakdown reads no cells; an item has less than 400 KB whatever was clicked; totals are written
+//! after their cells and deleted before them, so that whoever finds totals finds all that belongs to them.
 
 use std::collections::BTreeMap;
 
@@ -107,12 +108,14 @@ impl SealedItems {
         items
     }
 
-    async fn put_all(&self, items: Vec<Item>) -> PortResult<()> {
-        stream::iter(items)
-            .map(|item| self.counts.put(item))
-            .buffer_unordered(WRITES_AT_ONCE)
-            .try_collect()
-            .await
+    async fn put_all(&self, items: impl Iterator<Item = Item>) -> PortResult<()> {
+        let (totals, cells): (Vec<Item>, Vec<Item>) = items.partition(|item| item.contains_key("p"));
+        for items in [cells, totals] {
+            let puts = stream::iter(items).map(|item| self.counts.put(item));
+            let done = puts.buffer_unordered(WRITES_AT_ONCE);
+            done.try_collect::<()>().await?;
+        }
+        Ok(())
     }
 
     /// An entity's items of some periods (each with its first and last key).
@@ -120,19 +123,42 @@ impl SealedItems {
         &self,
         kind: Kind,
         entity: Entity,
-        periods: Vec<(Place, Place)>,
+        periods: &[(Place, Place)],
         with_cells: bool,
     ) -> PortResult<Found> {
+        // A cheap read may see totals before their cells, and any read totals of which the cells are just deleted.
+        for consistent in [false, true] {
+            let found = self.read_as(consistent, kind, entity, periods, with_cells);
+            if let Some(found) = found.await? {
+                return Ok(found);
+            }
+        }
+        Err(damaged("a part of sealed cells is missing"))
+    }
+
+    /// The same, strongly consistent or not; `None` where a part of the cells is missing.
+    async fn read_as(
+        &self,
+        consistent: bool,
+        kind: Kind,
+        entity: Entity,
+        periods: &[(Place, Place)],
+        with_cells: bool,
+    ) -> PortResult<Option<Found>> {
+        let range = async |pk: &str, from: &str, to: &str| match consistent {
+            true => self.counts.range(pk, from, to, None).await,
+            false => self.counts.cheap_range(pk, from, to).await,
+        };
         let mut found = Found::new();
         for ((period, from), (_, to)) in periods {
             // Behind every version of the last key.
             let to = format!("{to}$");
             let totals = format!("{entity}#{}#{period}", kind.totals);
             let cells = format!("{entity}#{}#{period}", kind.cells);
-            let totals = self.counts.cheap_range(&totals, &from, &to);
+            let totals = range(&totals, from, &to);
             let cells = async {
                 match with_cells {
-                    true => self.counts.cheap_range(&cells, &from, &to).await,
+                    true => range(&cells, from, &to).await,
                     false => Ok(Vec::new()),
                 }
             };
@@ -156,17 +182,19 @@ impl SealedItems {
                 }
             }
             if with_cells && parts.values().any(|left| *left > 0) {
-                return Err(damaged("a part of sealed cells is missing"));
+                return Ok(None);
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// Deletes one hour's or day's items of an entity and version.
     async fn delete(&self, kind: Kind, entity: Entity, place: &Place, version: u64) -> PortResult<()> {
         let ((period, key), version) = (place, format!("{version:020}"));
-        let cells = format!("{entity}#{}#{period}", kind.cells);
         let from = format!("{key}#{version}");
+        let totals = format!("{entity}#{}#{period}", kind.totals);
+        self.counts.delete(&totals, &from).await?;
+        let cells = format!("{entity}#{}#{period}", kind.cells);
         for part in self
             .counts
             .range(&cells, &from, &format!("{from}$"), None)
@@ -175,8 +203,7 @@ impl SealedItems {
             let sk = crate::dynamodb::item::text(&part, "sk")?;
             self.counts.delete(&cells, sk).await?;
         }
-        let totals = format!("{entity}#{}#{period}", kind.totals);
-        self.counts.delete(&totals, &from).await
+        Ok(())
     }
 }
 
@@ -213,7 +240,7 @@ impl SealedCounts for SealedItems {
             let packed = PackedHour::pack(sealed);
             Self::items(HOURS, sealed.entity, &place, (hour.0, version), &packed)
         });
-        self.put_all(items.collect()).await
+        self.put_all(items).await
     }
 
     async fn entities(
@@ -229,7 +256,7 @@ impl SealedCounts for SealedItems {
     }
 
     async fn read_hours(&self, entity: Entity, from: Hour, to: Hour) -> PortResult<Vec<SealedHour>> {
-        let found = self.read(HOURS, entity, of_months(from, to), true).await?;
+        let found = self.read(HOURS, entity, &of_months(from, to), true).await?;
         let unpacked = found.into_iter().map(|((hour, version), packed)| {
             Ok(SealedHour {
                 entity,
@@ -248,7 +275,7 @@ impl SealedCounts for SealedItems {
         from: Hour,
         to: Hour,
     ) -> PortResult<Vec<SealedHourTotals>> {
-        let found = self.read(HOURS, entity, of_months(from, to), false).await?;
+        let found = self.read(HOURS, entity, &of_months(from, to), false).await?;
         let unpacked = found.into_iter().map(|((hour, version), packed)| {
             SealedHourTotals::unpack(Hour(hour), version, &packed.totals)
                 .map_err(|_| damaged("a sealed hour"))
@@ -261,11 +288,11 @@ impl SealedCounts for SealedItems {
             let (place, of) = (day_keys(sealed.day), (sealed.day.0, sealed.version));
             Self::items(DAYS, sealed.entity, &place, of, &PackedDay::pack(sealed))
         });
-        self.put_all(items.collect()).await
+        self.put_all(items).await
     }
 
     async fn read_days(&self, entity: Entity, from: Day, to: Day) -> PortResult<Vec<SealedDay>> {
-        let found = self.read(DAYS, entity, of_years(from, to), true).await?;
+        let found = self.read(DAYS, entity, &of_years(from, to), true).await?;
         let unpacked = found.into_iter().map(|((day, version), packed)| {
             Ok(SealedDay {
                 entity,
@@ -279,7 +306,7 @@ impl SealedCounts for SealedItems {
     }
 
     async fn read_day_totals(&self, entity: Entity, from: Day, to: Day) -> PortResult<Vec<SealedDayTotals>> {
-        let found = self.read(DAYS, entity, of_years(from, to), false).await?;
+        let found = self.read(DAYS, entity, &of_years(from, to), false).await?;
         let unpacked = found.into_iter().map(|((day, version), packed)| {
             SealedDayTotals::unpack(Day(day), version, &packed.totals).map_err(|_| damaged("a sealed day"))
         });

@@ -79,7 +79,8 @@ impl Index {
 
     /// Every item of an hour, in the order of versions.
     pub(super) async fn parts(&self, hour: Hour) -> PortResult<Vec<Part>> {
-        self.under(hour, "").await
+        let items = self.table.behind(&partition(hour), None, None).await?;
+        items.iter().map(part).collect()
     }
 
     /// Makes these entities (sorted) the slice's; answers those that were its before and are no more.
