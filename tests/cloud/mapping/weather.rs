@@ -39,6 +39,16 @@ impl Broken {
         Broken::FailuresSkipped,
     ];
 
+    /// What is to be read in what was found: any other finding is the suite's own mistake.
+    pub(crate) fn shows(self) -> &'static str {
+        match self {
+            Broken::NoWatermark | Broken::NoLaneLog | Broken::FailuresSkipped => ": counted ",
+            Broken::NoClaimCondition => " is owned by ",
+            Broken::NoDirtyHours => "dirty hours ",
+            Broken::NoQuarantine => "quarantined or not",
+        }
+    }
+
     /// What the proxy makes of this request.
     fn of(self, asked: &Asked<'_>) -> Option<Fault> {
         let is = |operation: &str, table: &str| {
@@ -117,7 +127,7 @@ impl Weather {
             lost: one_of(&[0.02, 0.08, 0.2]),
             later: one_of(&[0.0, 0.03, 0.1]),
             slow: one_of(&[0.0, 0.1]),
-            silent: one_of(&[0.0, 0.0, 0.002]),
+            silent: one_of(&[0.0, 0.0, 0.006]),
             stuck: stuck.then(|| (text, from, from + Duration::from_millis(STUCK_MS))),
             rng: rng.fork(),
             tally,
