@@ -3,13 +3,14 @@
 //! Invariant: the folder's lock is held while it is open here, so that no server works on it at the same time.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clickledger_core::domain::correction::HourReport;
 use clickledger_core::domain::time::Hour;
 use clickledger_core::ports::SealReports;
 use clickledger_core::service::reconcile::Restatement;
-use clickledger_embedded::{Embedded, OpenOptions};
+use clickledger_embedded::{Embedded, OpenOptions, SystemClock};
 use tokio::runtime::Runtime;
 
 use crate::sealing;
@@ -51,7 +52,7 @@ impl Folder {
 
     /// Recounts, and answers the report of each hour.
     pub(crate) fn restate(&self, order: &Restatement) -> Result<Vec<HourReport>> {
-        let reconcile = sealing::reconcile(self.store()?);
+        let reconcile = sealing::reconcile(self.store()?, Arc::new(SystemClock));
         Ok(self.runtime.block_on(reconcile.restate(order))?)
     }
 

@@ -4,10 +4,13 @@
 
 mod client;
 mod config;
+mod demo;
 mod folder;
 mod load;
 mod operator;
 mod parse;
+mod pipeline;
+mod progress;
 mod sealing;
 mod serve;
 
@@ -37,6 +40,12 @@ enum Command {
         environment sets an administration key instead; `clickledger keys generate` makes one to put there."
     )]
     Serve(config::ServeArgs),
+    /// Fill a new data folder with weeks of believable traffic, to look at
+    #[command(
+        after_help = "Examples:\n  clickledger demo\n  clickledger demo --data /tmp/demo --days 62 --clicks 1000000 --seed 7\n\n\
+        Then `clickledger serve --data …` with the same folder, and the page /dashboard."
+    )]
+    Demo(demo::DemoArgs),
     /// Make, list, show and change ads
     #[command(subcommand)]
     Ads(client::ads::Command),
@@ -75,6 +84,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Ads(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Placements(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Keys(command) => command.run().map(|()| ExitCode::SUCCESS),

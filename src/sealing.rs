@@ -1,17 +1,18 @@
-//! Reconcile over a data folder: the same in `serve` and on a folder that no server has open.
+//! Reconcile over a data folder: the same in `serve`, in `demo` and on a folder that no server has open.
 
 use std::sync::Arc;
 
 use clickledger_core::domain::mutation::Mutation;
+use clickledger_core::ports::Clock;
 use clickledger_core::service::reconcile::{PositionProof, Reconcile, ReconcileConfig, ReconcilePorts};
-use clickledger_embedded::{Embedded, SystemClock, SystemEntropy};
+use clickledger_embedded::{Embedded, SystemEntropy};
 
 /// A folder has one process at a time, so a run that died is waited for only as long as its process may take to end.
 const LEASE_MS: i64 = 5000;
 
 /// The service.
-pub(crate) fn reconcile(store: &Embedded) -> Reconcile {
-    let (clock, seals) = (Arc::new(SystemClock), Arc::new(store.seals()));
+pub(crate) fn reconcile(store: &Embedded, clock: Arc<dyn Clock>) -> Reconcile {
+    let seals = Arc::new(store.seals());
     let ports = ReconcilePorts {
         lake: Arc::new(store.lake_reader()),
         proof: Arc::new(PositionProof::new(Arc::new(store.stream()), clock.clone())),

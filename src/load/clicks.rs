@@ -107,7 +107,7 @@ impl Run {
             acknowledged_at: Vec::with_capacity(plan.clicks.len()),
             latency_us: super::report::histogram()?,
         };
-        let bar = super::progress::bar("clicks", plan.clicks.len() as u64);
+        let bar = crate::progress::bar("clicks", plan.clicks.len() as u64);
         Ok(Self {
             site,
             plan,

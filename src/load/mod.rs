@@ -5,7 +5,6 @@
 mod clicks;
 mod plan;
 mod prepare;
-mod progress;
 mod report;
 mod watch;
 mod wire;

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::plan::Popularity;
-use super::progress;
 use super::wire::{Connection, Site};
+use crate::progress;
 
 /// A request is tried as often as this before the run is given up.
 const TRIES: u32 = 5;

@@ -24,17 +24,14 @@ use async_trait::async_trait;
 use clickledger_core::domain::mutation::Mutation;
 use clickledger_core::ports::{AdCatalog, TokenKeys};
 use clickledger_core::service::ads::AdsService;
-use clickledger_core::service::aggregate::{Aggregate, AggregateConfig, AggregatePorts};
 use clickledger_core::service::click::{ClickConfig, ClickPorts, ClickService};
 use clickledger_core::service::impressions::ImpressionsService;
 use clickledger_core::service::key_ring::KeyRing;
 use clickledger_core::service::keys::KeysService;
-use clickledger_core::service::maintenance::{Maintenance, MaintenanceConfig, MaintenancePorts};
 use clickledger_core::service::metrics::{CountStores, MetricsConfig, MetricsService};
 use clickledger_core::service::placements::PlacementsService;
 use clickledger_core::service::pump::LakeDelivery;
 use clickledger_core::service::reconciliations::ReconciliationsService;
-use clickledger_core::service::settle::{Settle, SettlePorts};
 use clickledger_embedded::{Embedded, OpenOptions, SystemClock, SystemEntropy};
 use clickledger_http::{EdgeConfig, Readiness, Restatements, Services};
 use tokio::sync::watch;
@@ -46,10 +43,8 @@ use self::reconcile::Sealing;
 use self::signals::Signals;
 use self::start::AdminKey;
 use crate::config::{Config, LogFormat, ServeArgs};
-use crate::sealing;
+use crate::{pipeline, sealing};
 
-/// Records of one batch. Here a batch has no deadline, and every one costs commits.
-const BATCH: usize = 10_000;
 /// How often a shard's clicks are counted: often enough that a click is visible within a second.
 const COUNT_EVERY: Duration = Duration::from_millis(200);
 /// How often a shard's clicks are delivered to the lake.
@@ -129,7 +124,7 @@ async fn serve(config: Config) -> Result<()> {
 
     let mut loops = loops(&store, &keys).await?;
     loops.seal(Sealing {
-        reconcile: Arc::new(sealing::reconcile(&store)),
+        reconcile: Arc::new(sealing::reconcile(&store, Arc::new(SystemClock))),
         every: config.reconcile_every,
         orders: ordered,
     });
@@ -204,51 +199,23 @@ fn services(
 
 async fn loops(store: &Embedded, keys: &Arc<KeyRing>) -> Result<Loops> {
     let clock = Arc::new(SystemClock);
-    let ports = AggregatePorts {
-        claims: Arc::new(store.claims()),
-        buckets: Arc::new(store.buckets()),
-        lanes: Arc::new(store.lanes()),
-        shards: Arc::new(store.stream()),
-        quarantine: Arc::new(store.quarantine()),
-        seals: Arc::new(store.seals()),
-        catalog: Arc::new(store.catalog()),
-        clock: clock.clone(),
-    };
-    let config = AggregateConfig {
-        sub_batch: BATCH,
-        // SQLite takes a write of any size.
-        counters_per_write: usize::MAX,
-        ..AggregateConfig::default()
-    };
     let consumers = vec![
         Pumping {
-            consumer: Arc::new(Aggregate::new(ports, config, Mutation::default())),
-            batch: BATCH,
+            consumer: Arc::new(pipeline::aggregate(store, clock.clone())),
+            batch: pipeline::BATCH,
             pace: COUNT_EVERY,
         },
         Pumping {
             consumer: Arc::new(LakeDelivery::new(Arc::new(store.lake()))),
-            batch: BATCH,
+            batch: pipeline::BATCH,
             pace: DELIVER_EVERY,
         },
     ];
     let mut loops = Loops::pump(Arc::new(store.stream()), store.published(), consumers).await?;
-    let settle = SettlePorts {
-        spill: Arc::new(store.spill()),
-        stream: Arc::new(store.stream()),
-        catalog: Arc::new(store.catalog()),
-        clock: clock.clone(),
-    };
-    loops.settle(Arc::new(Settle::new(settle, Mutation::default())));
+    loops.settle(Arc::new(pipeline::settle(store, clock.clone())));
     loops.refresh(Arc::clone(keys));
-    let ports = MaintenancePorts {
-        shards: Arc::new(store.stream()),
-        lanes: Arc::new(store.lanes()),
-        claims: Arc::new(store.claims()),
-        clock,
-    };
-    let config = MaintenanceConfig::default();
-    loops.maintain(Arc::new(Maintenance::new(ports, config)), config.step);
+    let (maintenance, step) = pipeline::maintenance(store, clock);
+    loops.maintain(Arc::new(maintenance), step);
     Ok(loops)
 }
 

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar of this many steps.
-pub(super) fn bar(what: &'static str, steps: u64) -> ProgressBar {
+pub(crate) fn bar(what: &'static str, steps: u64) -> ProgressBar {
     let bar = ProgressBar::new(steps).with_message(what);
     let shape = "{msg:>12} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}";
     if let Ok(style) = ProgressStyle::with_template(shape) {
