@@ -225,6 +225,7 @@ fn announce(address: SocketAddr, has_demo: bool, data: &Path, admin_key: &AdminK
     let mut lines = vec![
         format!("clickledger serves http://{address}"),
         format!("  data folder  {}", data.display()),
+        format!("  dashboard    http://{address}/dashboard"),
     ];
     if has_demo {
         lines.push(format!("  demo page    http://{address}/demo"));

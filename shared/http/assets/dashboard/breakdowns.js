@@ -103,7 +103,7 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
   const cards = columns.flat();
 
   const byCell = async (dimension, ask, { view }, signal) => {
-    const answer = await api.metrics(view, { ...ask, group_by: dimension, granularity: "total", [dimension]: "" }, signal);
+    const answer = await api.metrics(view, { ...ask, group_by: dimension, granularity: "total", metrics: "clicks", [dimension]: "" }, signal);
     const label = dimension === "device" ? (key) => DEVICES[key] ?? key : country;
     const rows = answer.rows.filter(({ clicks }) => clicks > 0).map((row) => {
       const key = row[dimension];
@@ -119,7 +119,7 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
   /** The entities with most clicks, where the API has no breakdown of its own: each is asked for, in one request. */
   const compared = async (entity, ids, ask, label, signal) => {
     const asked = ids.slice(0, MOST_COMPARED).map((id) => ({ entity, id }));
-    const results = asked.length ? await api.metricsOfMany(asked, { ...plain(ask), granularity: "total" }, signal) : [];
+    const results = asked.length ? await api.metricsOfMany(asked, { ...plain(ask), granularity: "total", metrics: "clicks" }, signal) : [];
     const rows = results.filter(({ totals }) => totals?.clicks > 0).map(({ id, totals }) => led(entity, id, label(id), totals.clicks));
     rows.sort((a, b) => b.clicks - a.clicks);
     return { rows, file: named(`${entity}s`), columns: [`${entity}_id`, entity, "clicks"], cells: (row) => [row.key, row.label, row.clicks] };
@@ -127,7 +127,7 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
 
   const topOf = async (ask, { view, totals }, signal) => {
     if (view.entity === "advertiser" || view.entity === "campaign") {
-      const answer = await api.metrics(view, { ...ask, group_by: "ad", granularity: "total", order: "-clicks", limit: TOP }, signal);
+      const answer = await api.metrics(view, { ...ask, group_by: "ad", granularity: "total", metrics: "clicks", order: "-clicks", limit: TOP }, signal);
       const rows = answer.rows.filter(({ clicks }) => clicks > 0);
       await directory.learn(rows.map((row) => row.ad), view, signal);
       return {
@@ -156,7 +156,7 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
     }
     if (view.entity !== "advertiser" || filtered(view)) return { absent: true, rows: [] };
     try {
-      const answer = await api.metrics(view, { ...ask, group_by: "placement", granularity: "total", order: "-clicks", limit: 100 }, signal);
+      const answer = await api.metrics(view, { ...ask, group_by: "placement", granularity: "total", metrics: "clicks", order: "-clicks", limit: 100 }, signal);
       await directory.placements(signal);
       const rows = answer.rows.filter(({ clicks }) => clicks > 0);
       return {
@@ -193,7 +193,11 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
     async refresh(ask, main, signal) {
       const jobs = [[devices, byCell("device", ask, main, signal)], [countries, byCell("country", ask, main, signal)], [top, topOf(ask, main, signal)], [places, placesOf(ask, main, signal)]];
       const done = await Promise.allSettled(jobs.map(async ([card, job]) => {
-        const data = await job;
+        // What the API will not break down leaves its own card empty, and says why.
+        const data = await job.catch((error) => {
+          if ([400, 403, 404, 422].includes(error.status)) return { rows: [], said: `${error.message}.` };
+          throw error;
+        });
         if (!signal.aborted) card.show(data);
       }));
       const failed = done.find(({ status }) => status === "rejected");

@@ -47,7 +47,7 @@ export const makeTiles = () => {
       const peak = totals.peak_minute;
       show(tiles.peak, peak
         ? { text: number(peak.clicks), count: peak.clicks, was: before ? change(peak.clicks, before.peak_minute?.clicks ?? 0) : null, before: before && number(before.peak_minute?.clicks ?? 0), more: moment(wallIn(peak.start)) }
-        : { text: "–", more: "no valid click yet" });
+        : { text: "–", more: peak === null ? "no valid click yet" : "with filters: for 31 days at most" });
     },
   };
 };
