@@ -134,7 +134,7 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
         title: "Top ads", total: totals.clicks, file: named("ads"), columns: ["ad_id", "title", "clicks"], cells: (row) => [row.key, row.label, row.clicks],
         rows: rows.map((row) => {
           const known = directory.known(row.ad);
-          return led("ad", row.ad, directory.titleOf(row.ad), row.clicks, [known?.title && `ad ${row.ad}`, known && view.entity === "advertiser" && `campaign ${known.campaign_id}`, known && known.status !== "active" && known.status].filter(Boolean).join(" · "));
+          return led("ad", row.ad, directory.titleOf(row.ad), row.clicks, [known && view.entity === "advertiser" && `campaign ${known.campaign_id}`, known && known.status !== "active" && known.status].filter(Boolean).join(" · "));
         }),
       };
     }

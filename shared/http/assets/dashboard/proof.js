@@ -84,7 +84,7 @@ export const makeProof = ({ session }) => {
         details.hidden = items.length === 0;
         setText(summary, more ? `The first ${items.length} corrections` : many(items.length, "correction"));
         fill(body, JSON.stringify([items, view.tz]), () => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Corrections" }, h("table", {},
-          h("thead", {}, h("tr", {}, ["Minute", "Valid before", "after", "Why"].map((name) => h("th", { scope: "col" }, name)))),
+          h("thead", {}, h("tr", {}, ["Minute", "Valid before", "after", "Why"].map((name) => h("th", { scope: "col", class: name === "Why" ? "words" : null }, name)))),
           h("tbody", {}, items.map((item) => h("tr", {},
             h("th", { scope: "row" }, moment(wallOf(Date.parse(item.minute), view.tz))),
             h("td", {}, String(item.before.clicks)),

@@ -63,7 +63,9 @@ export const change = (value, before, { points = false } = {}) => {
   const sign = Math.sign(difference);
   const way = sign > 0 ? "up" : "down";
   if (points) {
-    const size = `${tenth.format(Math.abs(difference) * 100)} pt`;
+    const number = tenth.format(Math.abs(difference) * 100);
+    if (number === tenth.format(0)) return { sign: 0, text: "same", spoken: "the same as before" };
+    const size = `${number} pt`;
     return { sign, text: size, spoken: `${way} ${size.replace(" pt", " percentage points")}` };
   }
   if (before === 0) return { sign, text: "new", spoken: "there was nothing before" };
