@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { download } from "./csv.js";
 import { h, setText } from "./dom.js";
 import { filtered, filtersOf } from "./view.js";
-import { DEVICES, VERDICTS, country, number, share } from "./words.js";
+import { DEVICES, VERDICTS, country, number, sentence, share } from "./words.js";
 
 const AT_FIRST = 8;
 const TOP = 10;
@@ -195,7 +195,7 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
       const done = await Promise.allSettled(jobs.map(async ([card, job]) => {
         // What the API will not break down leaves its own card empty, and says why.
         const data = await job.catch((error) => {
-          if ([400, 403, 404, 422].includes(error.status)) return { rows: [], said: `${error.message}.` };
+          if ([400, 403, 404, 422].includes(error.status)) return { rows: [], said: sentence(error.message) };
           throw error;
         });
         if (!signal.aborted) card.show(data);

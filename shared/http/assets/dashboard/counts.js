@@ -12,7 +12,7 @@ import { makeTiles } from "./tiles.js";
 import { DAY, HOUR, MINUTE, granularities, granularityOf, rangeBefore, rangeOf, rfc3339, wallIn, wallOf } from "./time.js";
 import { makeToolbar } from "./toolbar.js";
 import { filtered, filtersOf, homeOf } from "./view.js";
-import { clock, date, day, many, moment, number, weekday } from "./words.js";
+import { clock, date, day, many, moment, number, sentence, weekday } from "./words.js";
 
 const LIVE_MS = 2000;
 /** Answers of many rows are asked for less often. */
@@ -155,7 +155,7 @@ export const countsPage = (place, { session, go, tell }) => {
       tell.state("empty", "");
       fill(trouble, `${error.status} ${view.entity} ${view.id} ${error.message}`, () => [
         h("h2", {}, lost ? "Nothing to see here" : "This can’t be shown"),
-        h("p", {}, lost ? `There is no ${view.entity} ${view.id ?? ""} that your key may see. It may belong to somebody else, or not exist: the answer is the same.` : `${error.message}.`),
+        h("p", {}, lost ? `There is no ${view.entity} ${view.id ?? ""} that your key may see. It may belong to somebody else, or not exist: the answer is the same.` : sentence(error.message)),
         h("button", { type: "button", class: "strong", onclick: () => go({ ...home, range: "30d", by: undefined, device: [], country: [] }) }, `Back to ${directory.nameOf(home).toLowerCase()}`),
       ]);
       return;

@@ -6,6 +6,7 @@ import { byId, fill, h, setText } from "./dom.js";
 import { countsPage } from "./counts.js";
 import { operationsPage } from "./operations.js";
 import { signIn } from "./signin.js";
+import { sentence } from "./words.js";
 import * as views from "./view.js";
 
 const content = byId("content");
@@ -105,7 +106,7 @@ const start = async () => {
     if (error.status === 401 || error.status === 403) askForKey("");
     else {
       content.setAttribute("aria-busy", "false");
-      content.replaceChildren(h("section", { class: "sign-in" }, h("h1", {}, "Clickledger"), h("p", { role: "alert" }, `${error.message} Trying again…`)));
+      content.replaceChildren(h("section", { class: "sign-in" }, h("h1", {}, "Clickledger"), h("p", { role: "alert" }, `${sentence(error.message)} Trying again…`)));
       setTimeout(start, 3000);
     }
   }

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { makeChart } from "./chart.js";
 import { fill, h, setText } from "./dom.js";
 import { HOUR, MINUTE, rfc3339, wallOf } from "./time.js";
-import { OUTCOMES, clock, many, moment, number, rate, signed, span, weekday } from "./words.js";
+import { OUTCOMES, clock, many, moment, number, rate, sentence, signed, span, weekday } from "./words.js";
 
 const LIVE_MS = 5000;
 const REPORTS_MS = 30_000;
@@ -110,20 +110,18 @@ export const operationsPage = (place, { tell }) => {
       const now = api.now();
       const fresh = reported_at + REPORTS_MS < Date.now();
       const end = Math.floor(now / MINUTE) * MINUTE + MINUTE;
-      const [told, minutes, found] = await Promise.all([
-        api.operations(aborted.signal),
-        api.metrics({ entity: "total" }, { from: rfc3339(end - HOUR), to: rfc3339(end), tz: view.tz, granularity: "minute" }, aborted.signal),
-        fresh ? api.reconciliations({ from: rfc3339(now - 48 * HOUR), to: rfc3339(now + MINUTE) }, 1000, aborted.signal) : null,
+      const asked = await Promise.allSettled([
+        api.operations(aborted.signal).then(show),
+        api.metrics({ entity: "total" }, { from: rfc3339(end - HOUR), to: rfc3339(end), tz: view.tz, granularity: "minute" }, aborted.signal).then(showMinutes),
+        fresh && api.reconciliations({ from: rfc3339(now - 48 * HOUR), to: rfc3339(now + MINUTE) }, 1000, aborted.signal).then(showReports),
       ]);
       if (aborted.signal.aborted) return;
-      show(told);
-      showMinutes(minutes);
-      if (found) {
-        reported_at = Date.now();
-        showReports(found);
-      }
-      trouble.hidden = true;
+      if (fresh && asked[2].status === "fulfilled") reported_at = Date.now();
       place.setAttribute("aria-busy", "false");
+      // What was answered is shown, whatever was not.
+      const failed = asked.find(({ status }) => status === "rejected");
+      if (failed) throw failed.reason;
+      trouble.hidden = true;
       tell.state("live", "Live");
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -133,7 +131,7 @@ export const operationsPage = (place, { tell }) => {
       }
       tell.state("wait", "No answer; trying again");
       trouble.hidden = false;
-      setText(trouble, `${error.message} Trying again.`);
+      setText(trouble, `${sentence(error.message)} Trying again.`);
       pause = Math.max(RETRY_MS, error.retry_ms ?? 0);
     }
     timer = setTimeout(load, pause);

@@ -2,6 +2,7 @@
 
 import { session } from "./api.js";
 import { h, setText } from "./dom.js";
+import { sentence } from "./words.js";
 
 /** Shows the form in `place`; `onsession` is given the session. */
 export const signIn = (place, { why, onsession }) => {
@@ -25,7 +26,7 @@ export const signIn = (place, { why, onsession }) => {
       const text = problem.status === 401 || problem.status === 400 ? "This key opens nothing. Check that it is complete, and that it was not revoked."
         : problem.status === 429 ? "Too many tries. Wait a minute, then try again."
           : problem.status === 0 ? "The server does not answer. Try again."
-            : problem.message;
+            : sentence(problem.message);
       setText(error, text);
       field.setAttribute("aria-invalid", "true");
       field.focus();

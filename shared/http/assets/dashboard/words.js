@@ -74,6 +74,9 @@ export const change = (value, before, { points = false } = {}) => {
   return { sign, text: size, spoken: `${way} ${size}` };
 };
 
+/** A problem's detail as a sentence. */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".");
+
 const format = (options) => {
   const made = new Intl.DateTimeFormat(undefined, { timeZone: "UTC", ...options });
   return (wall) => made.format(wall);
