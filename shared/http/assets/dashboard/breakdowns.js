@@ -102,6 +102,9 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
   const columns = [[top, devices, places], [reasons, countries]];
   const cards = columns.flat();
 
+  // Whether advertisers' counts are broken down by placement here: asked once.
+  let byPlacement = true;
+
   const byCell = async (dimension, ask, { view }, signal) => {
     const answer = await api.metrics(view, { ...ask, group_by: dimension, granularity: "total", metrics: "clicks", [dimension]: "" }, signal);
     const label = dimension === "device" ? (key) => DEVICES[key] ?? key : country;
@@ -154,7 +157,7 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
       await directory.placements(signal);
       return { title: "Your placements", ...await compared("placement", session.placement_ids, ask, directory.slotOf, signal) };
     }
-    if (view.entity !== "advertiser" || filtered(view)) return { absent: true, rows: [] };
+    if (view.entity !== "advertiser" || filtered(view) || !byPlacement) return { absent: true, rows: [] };
     try {
       const answer = await api.metrics(view, { ...ask, group_by: "placement", granularity: "total", metrics: "clicks", order: "-clicks", limit: 100 }, signal);
       await directory.placements(signal);
@@ -164,6 +167,7 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
         total: answer.totals.clicks, said: "No sealed hour with clicks in this range yet.", file: named("placements"), columns: ["placement_id", "placement", "clicks"], cells: (row) => [row.key, row.label, row.clicks],
       };
     } catch (error) {
+      if (error.kind === "unsupported-breakdown") byPlacement = false;
       if (error.kind === "unsupported-breakdown" || error.status === 422) return { absent: true, rows: [] };
       throw error;
     }

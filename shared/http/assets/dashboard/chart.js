@@ -69,7 +69,8 @@ export const makeChart = (place, { onzoom, describe }) => {
     const bars = rows.length <= MOST_BARS;
     // An area that goes on where the other ends.
     const live = (at) => !rows[at].final || (!bars && at + 1 < rows.length && !rows[at + 1].final);
-    const of = (value, wanted) => rows.map((row, at) => (wanted(at) ? value(row) : null));
+    // A bar of nothing would still have an outline.
+    const of = (value, wanted) => rows.map((row, at) => (wanted(at) && !(bars && value(row) === 0) ? value(row) : null));
     const final = (at) => rows[at].final;
     return [
       rows.map((_, at) => at),

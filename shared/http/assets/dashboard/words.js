@@ -70,6 +70,7 @@ export const change = (value, before, { points = false } = {}) => {
   }
   if (before === 0) return { sign, text: "new", spoken: "there was nothing before" };
   const ratio = Math.abs(difference) / before;
+  if (ratio < 0.0005) return { sign: 0, text: "about the same", spoken: "about the same as before" };
   const size = ratio >= 10 ? `${tenth.format(value / before)}×` : (ratio >= 0.0995 ? wholePercent : percent).format(ratio);
   return { sign, text: size, spoken: `${way} ${size}` };
 };
