@@ -63,6 +63,8 @@ enum Command {
         clickledger reconcile --from yesterday --to today --data /var/lib/clickledger\n  clickledger reconcile report --from -1d"
     )]
     Reconcile(client::reconcile::Command),
+    /// Print the API's description (OpenAPI 3.1), as a server has it at /v1/openapi.json
+    Openapi,
     /// Click at a given rate, and compare what was sent with what is counted
     Load(load::LoadArgs),
     /// Hold a stack on AWS, and its account, against a wanted peak
@@ -90,6 +92,9 @@ fn main() -> ExitCode {
         Command::Keys(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Metrics(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Reconcile(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Openapi => writeln!(io::stdout().lock(), "{}", clickledger_http::description())
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(Into::into),
         Command::Load(args) => load::run(&args),
         Command::Doctor(args) => args.run(),
         Command::Redrive(args) => args.run(),

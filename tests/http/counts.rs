@@ -1,9 +1,12 @@
 //! `/v1/…/metrics`: what was clicked, as JSON and CSV.
 
 use axum::http::StatusCode;
+use clickledger_core::domain::manifest::{HourState, Manifest};
+use clickledger_core::domain::time::{HOUR_MS, Hour};
+use clickledger_core::ports::Manifests;
 use serde_json::{Value, json};
 
-use crate::world::{World, get, request, with};
+use crate::world::{Mode, NOW_MS, World, get, request, with};
 
 const DAY: &str = "from=2026-01-01T00:00:00Z&to=2026-01-02T00:01:00Z";
 
@@ -375,4 +378,215 @@ async fn advertisers_and_campaigns_that_have_ads_are_listed_page_by_page() {
         let answer = world.ask("GET", path, None).await;
         answer.problem_with(400, "invalid-parameter", parameter);
     }
+}
+
+#[tokio::test]
+async fn many_entities_are_asked_for_in_one_question_and_each_is_judged_alone() {
+    let (world, ad, placement) = clicked().await;
+    let foreign = world.ad(8).await;
+    let entity = |entity: &str, id: &str| json!({ "entity": entity, "id": id });
+    let body = |entities: Vec<Value>| {
+        json!({ "entities": entities, "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:01:00Z",
+                "granularity": "total", "metrics": ["clicks", "gross_clicks"] })
+    };
+    let entities = vec![
+        entity("ad", &ad),
+        entity("campaign", "1009"),
+        entity("ad", &foreign),
+        entity("ad", "1"),
+        entity("placement", &placement),
+        json!({ "entity": "total" }),
+        entity("advertiser", "9"),
+    ];
+    let ask = async |key: &str, body: Value| {
+        world
+            .send(request("POST", "/v1/metrics/query", Some(key), Some(body)))
+            .await
+    };
+    let answer = ask(&world.admin, body(entities.clone())).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let results = answer.json()["results"].as_array().unwrap().clone();
+    let counted: Vec<Option<u64>> = results
+        .iter()
+        .map(|result| result["totals"]["gross_clicks"].as_u64())
+        .collect();
+    assert_eq!(
+        counted,
+        [Some(4), Some(4), Some(0), None, Some(3), Some(4), Some(4)]
+    );
+    let alone =
+        format!("/v1/ads/{ad}/metrics?{DAY}&granularity=total&metrics=clicks,gross_clicks&limit=1428");
+    let mut alone = world.ask("GET", &alone, None).await.json();
+    alone["entity"] = json!("ad");
+    alone["id"] = json!(ad);
+    assert_eq!(results[0], alone);
+
+    // An advertiser's key: another's ad looks exactly as one that is not there.
+    let key = world.advertiser(9, true).await;
+    let results = ask(&key, body(entities)).await.json()["results"].clone();
+    let problem = |n: usize| {
+        let mut problem = results[n]["problem"].clone();
+        assert!(problem["request_id"].take().is_string(), "{n}: {results}");
+        assert!(results[n]["rows"].is_null());
+        problem
+    };
+    assert_eq!(problem(2), problem(3));
+    assert_eq!(problem(2)["type"], "/problems/not-found");
+    for n in [4, 5] {
+        assert_eq!(problem(n)["type"], "/problems/forbidden");
+    }
+    for n in [0, 1, 6] {
+        assert_eq!(results[n]["totals"], json!({ "gross_clicks": 4, "clicks": 2 }));
+    }
+    // What cannot be broken down, or is too long for its ads, is a problem of its own too.
+    let mut by_ad = body(vec![entity("ad", &ad), entity("campaign", "1009")]);
+    by_ad["group_by"] = json!(["ad"]);
+    let results = ask(&key, by_ad).await.json()["results"].clone();
+    assert_eq!(results[0]["problem"]["type"], "/problems/unsupported-breakdown");
+    assert_eq!(results[1]["rows"][0]["ad"], json!(ad));
+}
+
+#[tokio::test]
+async fn a_question_that_is_wrong_itself_is_refused_as_a_whole() {
+    let (world, ad, _) = clicked().await;
+    let good = json!({ "entities": [{ "entity": "ad", "id": ad }], "from": "2026-01-01T00:00:00Z",
+                       "to": "2026-01-02T00:00:00Z" });
+    let ask = async |change: Value| {
+        let mut body = good.clone();
+        for (name, value) in change.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        world.ask("POST", "/v1/metrics/query", Some(body)).await
+    };
+    assert_eq!(ask(json!({})).await.status, StatusCode::OK);
+    let many: Vec<Value> = (1..=101)
+        .map(|id: u64| json!({ "entity": "ad", "id": id.to_string() }))
+        .collect();
+    for (change, parameter) in [
+        (json!({ "entities": [] }), "entities"),
+        (json!({ "entities": many }), "entities"),
+        (json!({ "entities": [{ "entity": "ad" }] }), "entities[0].id"),
+        (
+            json!({ "entities": [{ "entity": "ad", "id": "x" }] }),
+            "entities[0].id",
+        ),
+        (
+            json!({ "entities": [{ "entity": "cat", "id": "1" }] }),
+            "entities[0].entity",
+        ),
+        (
+            json!({ "entities": [{ "entity": "total", "id": "1" }] }),
+            "entities[0].id",
+        ),
+        (json!({ "entities": [["ad", "1"]] }), "entities[0]"),
+        (json!({ "from": null }), "from"),
+        (json!({ "from": 5 }), "from"),
+        (json!({ "to": "tomorrow" }), "to"),
+        (json!({ "to": "2026-01-01T00:00:00Z" }), "to"),
+        (json!({ "granularity": "week" }), "granularity"),
+        (json!({ "device": "mobile" }), "device"),
+        (json!({ "device": [] }), "device"),
+        (json!({ "device": ["mobile,tablet", "mobile"] }), "device"),
+        (json!({ "country": ["XX"] }), "country"),
+        (json!({ "metrics": ["cost"] }), "metrics"),
+        (json!({ "order": "-clicks" }), "order"),
+        (json!({ "compare": "x" }), "compare"),
+        (json!({ "limit": 0 }), "limit"),
+        (json!({ "limit": 10_001 }), "limit"),
+        (json!({ "limit": -1 }), "limit"),
+        (json!({ "tz": "Mars" }), "tz"),
+        (json!({ "window": "7" }), "window"),
+        (json!({ "cursor": "x" }), "cursor"),
+        (json!({ "format": "csv" }), "format"),
+    ] {
+        let answer = ask(change.clone()).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::BAD_REQUEST,
+            "{change}: {}",
+            answer.text()
+        );
+        answer.problem_with(400, "invalid-body", parameter);
+    }
+    ask(json!({ "group_by": ["ad", "device"] }))
+        .await
+        .problem(400, "unsupported-breakdown");
+    world
+        .ask("GET", "/v1/metrics/query", None)
+        .await
+        .problem(405, "method-not-allowed");
+    world
+        .ask("POST", "/v1/metrics/query?from=x", Some(good.clone()))
+        .await
+        .problem_with(400, "invalid-parameter", "from");
+    world.catalog.set(Mode::Down);
+    ask(json!({})).await.problem(503, "unavailable");
+}
+
+/// Seals the hour before, in which nothing was clicked.
+async fn seal_the_hour_before(world: &World, state: HourState, revision: u64, version: u64) {
+    let hour = Hour::of(NOW_MS - HOUR_MS);
+    let manifest = Manifest {
+        state,
+        version,
+        revision,
+        ..Manifest::open(hour)
+    };
+    assert!(world.seals.flip(&manifest).await.unwrap());
+}
+
+#[tokio::test]
+async fn sealed_counts_are_answered_anew_only_when_they_changed() {
+    let (world, ad, _) = clicked().await;
+    let path = format!("/v1/ads/{ad}/metrics?from=2026-01-01T23:00:00Z&to=2026-01-02T00:00:00Z");
+    let ask = async |path: &str, key: &str, tag: Option<&str>| {
+        let mut asked = request("GET", path, Some(key), None);
+        if let Some(tag) = tag {
+            asked = with(asked, "if-none-match", tag);
+        }
+        world.send(asked).await
+    };
+    let live = ask(&path, &world.admin, Some("*")).await;
+    assert_eq!((live.status, live.header("etag")), (StatusCode::OK, None));
+    assert_eq!(live.header("cache-control"), Some("no-store"));
+
+    seal_the_hour_before(&world, HourState::Sealed, 0, 3).await;
+    let sealed = ask(&path, &world.admin, None).await;
+    assert_eq!(sealed.status, StatusCode::OK);
+    assert_eq!(sealed.header("cache-control"), Some("private, no-cache"));
+    let tag = sealed.header("etag").unwrap().to_owned();
+    assert!(tag.starts_with("W/\"") && tag.ends_with('"'), "{tag}");
+    for (given, status) in [
+        (tag.as_str(), 304),
+        (tag.trim_start_matches("W/"), 304),
+        ("*", 304),
+        (&format!("\"other\", {tag}"), 304),
+        ("\"other\"", 200),
+        ("", 200),
+        ("nonsense", 200),
+    ] {
+        let again = ask(&path, &world.admin, Some(given)).await;
+        assert_eq!(again.status.as_u16(), status, "{given}");
+        assert_eq!(again.header("etag"), Some(tag.as_str()));
+        assert_eq!(again.header("vary"), Some("accept, authorization, cookie"));
+        assert_eq!(again.body.is_empty(), status == 304);
+    }
+    // CSV is another representation, a key that may not see it gets none, and what runs on is not sealed.
+    let csv = ask(&format!("{path}&format=csv"), &world.admin, Some(&tag)).await;
+    assert_eq!(csv.status, StatusCode::OK);
+    assert_ne!(csv.header("etag"), Some(tag.as_str()));
+    let foreign = world.advertiser(8, true).await;
+    ask(&path, &foreign, Some(&tag)).await.problem(404, "not-found");
+    let running = path.replace("to=2026-01-02T00:00", "to=2026-01-02T00:01");
+    assert_eq!(ask(&running, &world.admin, None).await.header("etag"), None);
+
+    seal_the_hour_before(&world, HourState::Sealed, 1, 4).await;
+    let restated = ask(&path, &world.admin, Some(&tag)).await;
+    assert_eq!(restated.status, StatusCode::OK);
+    assert_ne!(restated.header("etag"), Some(tag.as_str()));
+    seal_the_hour_before(&world, HourState::Closed, 2, 4).await;
+    let closed = ask(&path, &world.admin, None).await;
+    assert_eq!(closed.header("cache-control"), Some("private, max-age=86400"));
+    assert!(closed.header("etag").is_some());
 }

@@ -76,6 +76,7 @@ async fn every_route_is_described_and_every_described_route_is_there() {
         "POST /v1/ads",
         "POST /v1/keys",
         "POST /v1/keys/{key_id}/rotate",
+        "POST /v1/metrics/query",
         "POST /v1/reconciliations",
         "PUT /v1/placements/{slot}",
     ];
@@ -229,6 +230,14 @@ async fn answers_have_the_described_shapes() {
             answers.push(("MetricsDocument", answer));
         }
     }
+    let batch = json!({
+        "entities": [{ "entity": "ad", "id": ad }, { "entity": "campaign", "id": "1" }, { "entity": "total" }],
+        "from": "2026-01-02T00:00:00Z", "to": "2026-01-02T00:01:00Z", "group_by": ["device"],
+    });
+    answers.push((
+        "BatchDocument",
+        world.ask("POST", "/v1/metrics/query", Some(batch)).await,
+    ));
     let by_ad = format!("/v1/advertisers/9/metrics?{range}&group_by=ad");
     answers.push(("MetricsDocument", world.ask("GET", &by_ad, None).await));
     for (name, answer) in answers {
@@ -237,4 +246,106 @@ async fn answers_have_the_described_shapes() {
         differences(schemas, schema, &answer.json(), name, &mut found);
         assert_eq!(found, Vec::<String>::new(), "{}", answer.text());
     }
+}
+
+/// The copy that people and tools read without a server.
+#[test]
+fn the_committed_copy_is_the_description() {
+    assert!(
+        include_str!("../../infra/openapi.json").trim_end() == clickledger_http::description(),
+        "infra/openapi.json is not what the code describes; renew it:\n    cargo run -- openapi > infra/openapi.json"
+    );
+}
+
+#[tokio::test]
+async fn operations_have_names_of_their_own_and_every_reference_leads_somewhere() {
+    let document = description(&World::new().await).await;
+    let mut names = BTreeSet::new();
+    let mut statuses = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap().to_owned();
+            assert!(names.insert(name), "{method} {path}");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(
+                responses.keys().all(|status| status.parse::<u16>().is_ok()),
+                "{method} {path}"
+            );
+            for status in ["500", "431"] {
+                assert!(responses.contains_key(status), "{method} {path}");
+            }
+            if !operation["security"].is_null() {
+                for status in ["401", "403", "429", "503"] {
+                    assert!(responses.contains_key(status), "{method} {path}");
+                }
+            }
+            statuses += responses.len();
+        }
+    }
+    assert!(statuses > 200);
+    let text = document.to_string();
+    let mut references = 0;
+    for part in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = part.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
+        references += 1;
+    }
+    assert!(references > 100);
+}
+
+#[tokio::test]
+async fn closed_lists_of_the_description_are_what_is_accepted() {
+    let world = World::new().await;
+    let document = description(&world).await;
+    let path = "/v1/metrics/total";
+    let range = "from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z";
+    let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+    let mut tried = 0;
+    for parameter in parameters {
+        let name = parameter["name"].as_str().unwrap();
+        let of = |schema: &Value| schema["enum"].as_array().cloned();
+        let schema = &parameter["schema"];
+        let words = of(schema).or_else(|| of(&schema["items"]));
+        for word in words.into_iter().flatten() {
+            let word = word.as_str().unwrap();
+            let more = match (name, word) {
+                ("order", _) => "&granularity=total&group_by=device",
+                ("metrics", "peak_minute") => continue,
+                _ => "",
+            };
+            let asked = format!("{path}?{range}&{name}={word}{more}");
+            let answer = world.ask("GET", &asked, None).await;
+            // No total has ads.
+            let expected = if word == "ad" { 400 } else { 200 };
+            assert_eq!(answer.status.as_u16(), expected, "{asked}: {}", answer.text());
+            tried += 1;
+        }
+    }
+    assert!(tried > 270, "{tried}");
+}
+
+#[tokio::test]
+async fn the_page_of_the_description_loads_what_is_beside_it_and_nothing_else() {
+    let world = World::new().await;
+    let page = world.send(get("/v1/docs")).await;
+    assert_eq!(page.status.as_u16(), 200);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    let html = page.text();
+    assert!(!html.contains("http://") && !html.contains("https://"), "{html}");
+    let files: Vec<&str> = html
+        .split(['"', '\''])
+        .filter(|part| part.starts_with("docs/"))
+        .collect();
+    assert_eq!(files.len(), 4, "{files:?}");
+    for file in files {
+        let answer = world.send(get(&format!("/v1/{file}"))).await;
+        assert_eq!(answer.status.as_u16(), 200, "{file}");
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+        let tag = answer.header("etag").unwrap().to_owned();
+        let again = crate::world::with(get(&format!("/v1/{file}")), "if-none-match", &tag);
+        assert_eq!(world.send(again).await.status.as_u16(), 304);
+    }
+    world.send(get("/v1/docs/x")).await.problem(404, "not-found");
 }

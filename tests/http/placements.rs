@@ -233,3 +233,29 @@ async fn other_pages_may_ask_and_a_silent_catalogue_is_503() {
     assert_eq!(answer.header("retry-after"), Some("1"));
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
 }
+
+#[tokio::test]
+async fn a_publisher_lists_its_own_placements_without_what_they_are_sold_for() {
+    let world = World::new().await;
+    let ad = world.ad(9).await;
+    let ids = [world.slot("b", &[&ad]).await, world.slot("a", &[&ad]).await];
+    world.slot("another", &[&ad]).await;
+    let placement_ids = ids.iter().map(|id| id.parse().unwrap()).collect();
+    let key = world
+        .key(clickledger_core::domain::api_key::Scope::Publisher { placement_ids })
+        .await;
+    let list = async |path: &str| world.send(request("GET", path, Some(&key), None)).await.json();
+    let own = |slot: &str, id: &str| json!({ "slot": slot, "placement_id": id, "version": 1 });
+    assert_eq!(
+        list("/v1/placements").await,
+        json!({ "items": [own("a", &ids[1]), own("b", &ids[0])], "next_cursor": null })
+    );
+    assert_eq!(
+        list("/v1/placements?limit=1").await,
+        json!({ "items": [own("a", &ids[1])], "next_cursor": "a" })
+    );
+    assert_eq!(
+        list("/v1/placements?limit=1&cursor=a").await,
+        json!({ "items": [own("b", &ids[0])], "next_cursor": null })
+    );
+}

@@ -142,7 +142,15 @@ async fn every_route_answers_every_key_as_its_scope_says() {
             "GET",
             "/v1/placements".into(),
             None,
-            [403, 403, 403, 403, 403, 200],
+            [403, 403, 403, 200, 200, 200],
+        ),
+        (
+            "POST",
+            "/v1/metrics/query".into(),
+            Some(
+                json!({ "entities": [{ "entity": "ad", "id": ad }], "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z" }),
+            ),
+            [200, 200, 200, 200, 200, 200],
         ),
         (
             "PUT",

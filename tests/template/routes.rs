@@ -73,7 +73,13 @@ async fn routes_are_the_paths_of_the_apis_own_description_and_lead_to_the_functi
         })
         .collect();
     // Pages are not of the API: its description does not name them.
-    for page in ["/v1/openapi.json", "/dashboard", "/dashboard/{}"] {
+    for page in [
+        "/v1/openapi.json",
+        "/v1/docs",
+        "/v1/docs/{}",
+        "/dashboard",
+        "/dashboard/{}",
+    ] {
         described.insert(page.to_owned(), "Query".to_owned());
     }
     assert_eq!(routed(&template("template.yaml")), described);

@@ -160,7 +160,7 @@ pub(crate) struct AdList {
 }
 
 /// Makes an ad.
-#[utoipa::path(post, path = "/v1/ads", tag = "ads", security(("key" = [])), request_body = NewAdBody, responses(
+#[utoipa::path(post, path = "/v1/ads", tag = "ads", operation_id = "create_ad", security(("key" = [])), request_body = NewAdBody, responses(
     (status = 201, body = AdView, description = "Made", headers(("Location" = String), ("ETag" = String))),
     (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Not made; 422 for a destination that no ad may have"),
 ))]
@@ -188,7 +188,7 @@ async fn create(
 }
 
 /// The ads that the key may see, in the order of their ids.
-#[utoipa::path(get, path = "/v1/ads", tag = "ads", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/ads", tag = "ads", operation_id = "list_ads", security(("key" = [])),
     params(
         ("advertiser_id" = Option<String>, Query, description = "Only this advertiser's"),
         ("campaign_id" = Option<String>, Query, description = "Only this campaign's"),
@@ -226,7 +226,7 @@ async fn list(
 }
 
 /// An ad.
-#[utoipa::path(get, path = "/v1/ads/{ad_id}", tag = "ads", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/ads/{ad_id}", tag = "ads", operation_id = "get_ad", security(("key" = [])),
     params(("ad_id" = String, Path)),
     responses(
         (status = 200, body = AdView, description = "The ad", headers(("ETag" = String))),
@@ -248,7 +248,7 @@ async fn get(
 }
 
 /// Changes an ad.
-#[utoipa::path(patch, path = "/v1/ads/{ad_id}", tag = "ads", security(("key" = [])),
+#[utoipa::path(patch, path = "/v1/ads/{ad_id}", tag = "ads", operation_id = "change_ad", security(("key" = [])),
     params(
         ("ad_id" = String, Path),
         ("If-Match" = Option<String>, Header, description = "The ETag of the version that is meant"),

@@ -60,7 +60,7 @@ pub(crate) fn described() -> OpenApi {
 /// Counts the click and leads to the ad's URL.
 ///
 /// Of a parameter that is given twice the first counts; parameters of other names mean nothing.
-#[utoipa::path(get, path = "/click", tag = "click",
+#[utoipa::path(get, path = "/click", tag = "click", operation_id = "follow_click",
     params(
         ("adId" = String, Query, description = "The ad"),
         ("imp" = Option<String>, Query, description = "The impression token; without it the click is invalid, but redirects"),
@@ -85,7 +85,7 @@ async fn follow(State(edge): State<Arc<ClickEdge>>, request: Request) -> Result<
 }
 
 /// Where the ad leads; counts nothing.
-#[utoipa::path(head, path = "/click", tag = "click",
+#[utoipa::path(head, path = "/click", tag = "click", operation_id = "look_at_click",
     params(("adId" = String, Query, description = "The ad")),
     responses((status = 302, description = "To the ad's URL"), (status = 404, description = "No such ad")))]
 async fn look(State(edge): State<Arc<ClickEdge>>, request: Request) -> Result<Response, Problem> {
@@ -100,7 +100,7 @@ async fn look(State(edge): State<Arc<ClickEdge>>, request: Request) -> Result<Re
 /// Counts a click whose page goes its own way, as `navigator.sendBeacon` sends it.
 ///
 /// The parameters stand in the query or in the body; the query's come first.
-#[utoipa::path(post, path = "/click", tag = "click",
+#[utoipa::path(post, path = "/click", tag = "click", operation_id = "send_click",
     params(
         ("adId" = Option<String>, Query, description = "The ad"),
         ("imp" = Option<String>, Query, description = "The impression token"),
@@ -136,7 +136,7 @@ async fn beacon(State(edge): State<Arc<ClickEdge>>, request: Request) -> Result<
 }
 
 /// What may be asked of `/click` from other pages.
-#[utoipa::path(options, path = "/click", tag = "click", responses((status = 204, description = "The methods")))]
+#[utoipa::path(options, path = "/click", tag = "click", operation_id = "click_methods", responses((status = 204, description = "The methods")))]
 async fn preflight() -> impl IntoResponse {
     (
         StatusCode::NO_CONTENT,

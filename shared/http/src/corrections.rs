@@ -50,7 +50,7 @@ impl fmt::Display for Place {
 }
 
 /// What sealing corrected in a range of time, hour by hour: an administrator sees all, an advertiser what is its own.
-#[utoipa::path(get, path = "/v1/corrections", tag = "reconciliations", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/corrections", tag = "reconciliations", operation_id = "list_corrections", security(("key" = [])),
     params(
         ("from" = String, Query, description = "From which hour on, RFC 3339", example = "2026-01-01T00:00:00Z"),
         ("to" = String, Query, description = "Until which hour, exclusive; 366 days after `from` at most", example = "2026-02-01T00:00:00Z"),

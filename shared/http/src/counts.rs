@@ -22,6 +22,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Api, Caller};
 use crate::config::EdgeConfig;
+use crate::counts_batch;
 use crate::counts_schema::{MetricsDocument, MetricsParams};
 use crate::params::PathId;
 use crate::problem::{Kind, Problem, ProblemDocument};
@@ -63,6 +64,7 @@ fn routes() -> OpenApiRouter<Api<Counts>> {
         .routes(routes!(of_advertiser))
         .routes(routes!(of_placement))
         .routes(routes!(of_all))
+        .routes(routes!(counts_batch::query_metrics))
 }
 
 /// What the routes say about themselves.
@@ -71,11 +73,16 @@ pub(crate) fn described() -> OpenApi {
 }
 
 /// An ad's clicks.
-#[utoipa::path(get, path = "/v1/ads/{ad_id}/metrics", tag = "metrics", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/ads/{ad_id}/metrics", tag = "metrics", operation_id = "ad_metrics", security(("key" = [])),
     params(("ad_id" = String, Path), MetricsParams),
     responses(
-        (status = 200, description = "A page of rows", content((MetricsDocument = "application/json"), (String = "text/csv"))),
-        (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused; 404 also for another's, 422 for too long a range"),
+        (status = 200, description = "A page of rows", content((MetricsDocument = "application/json"), (String = "text/csv")), headers(
+            ("ETag" = String, description = "Of sealed counts: changes when an hour of them is sealed anew"),
+            ("Clickledger-Next-Cursor" = String, description = "Of a page of CSV that is not the last: the next one's `cursor`"),
+        )),
+        (status = 304, description = "`If-None-Match` names what would be answered"),
+        (status = 404, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Not there, or another's"),
+        (status = 422, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Too long a range, or too many ads"),
     ))]
 async fn of_ad(
     caller: Caller,
@@ -90,11 +97,16 @@ async fn of_ad(
 }
 
 /// A campaign's clicks.
-#[utoipa::path(get, path = "/v1/campaigns/{campaign_id}/metrics", tag = "metrics", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/campaigns/{campaign_id}/metrics", tag = "metrics", operation_id = "campaign_metrics", security(("key" = [])),
     params(("campaign_id" = String, Path), MetricsParams),
     responses(
-        (status = 200, description = "A page of rows", content((MetricsDocument = "application/json"), (String = "text/csv"))),
-        (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused; 404 also for another's, 422 for too long a range"),
+        (status = 200, description = "A page of rows", content((MetricsDocument = "application/json"), (String = "text/csv")), headers(
+            ("ETag" = String, description = "Of sealed counts: changes when an hour of them is sealed anew"),
+            ("Clickledger-Next-Cursor" = String, description = "Of a page of CSV that is not the last: the next one's `cursor`"),
+        )),
+        (status = 304, description = "`If-None-Match` names what would be answered"),
+        (status = 404, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Not there, or another's"),
+        (status = 422, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Too long a range, or too many ads"),
     ))]
 async fn of_campaign(
     caller: Caller,
@@ -109,11 +121,16 @@ async fn of_campaign(
 }
 
 /// An advertiser's clicks.
-#[utoipa::path(get, path = "/v1/advertisers/{advertiser_id}/metrics", tag = "metrics", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/advertisers/{advertiser_id}/metrics", tag = "metrics", operation_id = "advertiser_metrics", security(("key" = [])),
     params(("advertiser_id" = String, Path), MetricsParams),
     responses(
-        (status = 200, description = "A page of rows", content((MetricsDocument = "application/json"), (String = "text/csv"))),
-        (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused; 404 also for another's, 422 for too long a range"),
+        (status = 200, description = "A page of rows", content((MetricsDocument = "application/json"), (String = "text/csv")), headers(
+            ("ETag" = String, description = "Of sealed counts: changes when an hour of them is sealed anew"),
+            ("Clickledger-Next-Cursor" = String, description = "Of a page of CSV that is not the last: the next one's `cursor`"),
+        )),
+        (status = 304, description = "`If-None-Match` names what would be answered"),
+        (status = 404, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Not there, or another's"),
+        (status = 422, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Too long a range, or too many ads"),
     ))]
 async fn of_advertiser(
     caller: Caller,
@@ -128,11 +145,16 @@ async fn of_advertiser(
 }
 
 /// A placement's clicks; for administrators and its publisher.
-#[utoipa::path(get, path = "/v1/placements/{placement_id}/metrics", tag = "metrics", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/placements/{placement_id}/metrics", tag = "metrics", operation_id = "placement_metrics", security(("key" = [])),
     params(("placement_id" = String, Path, description = "The id, not the slot's name"), MetricsParams),
     responses(
-        (status = 200, description = "A page of rows", content((MetricsDocument = "application/json"), (String = "text/csv"))),
-        (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused; 404 also for another's, 422 for too long a range"),
+        (status = 200, description = "A page of rows", content((MetricsDocument = "application/json"), (String = "text/csv")), headers(
+            ("ETag" = String, description = "Of sealed counts: changes when an hour of them is sealed anew"),
+            ("Clickledger-Next-Cursor" = String, description = "Of a page of CSV that is not the last: the next one's `cursor`"),
+        )),
+        (status = 304, description = "`If-None-Match` names what would be answered"),
+        (status = 404, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Not there, or another's"),
+        (status = 422, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Too long a range, or too many ads"),
     ))]
 async fn of_placement(
     caller: Caller,
@@ -147,11 +169,15 @@ async fn of_placement(
 }
 
 /// All clicks; for administrators.
-#[utoipa::path(get, path = "/v1/metrics/total", tag = "metrics", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/metrics/total", tag = "metrics", operation_id = "total_metrics", security(("key" = [])),
     params(MetricsParams),
     responses(
-        (status = 200, description = "A page of rows", content((MetricsDocument = "application/json"), (String = "text/csv"))),
-        (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused; 422 for too long a range"),
+        (status = 200, description = "A page of rows", content((MetricsDocument = "application/json"), (String = "text/csv")), headers(
+            ("ETag" = String, description = "Of sealed counts: changes when an hour of them is sealed anew"),
+            ("Clickledger-Next-Cursor" = String, description = "Of a page of CSV that is not the last: the next one's `cursor`"),
+        )),
+        (status = 304, description = "`If-None-Match` names what would be answered"),
+        (status = 422, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Too long a range"),
     ))]
 async fn of_all(
     caller: Caller,

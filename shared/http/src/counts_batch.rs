@@ -14,7 +14,6 @@ use clickledger_core::service::ads::FieldError;
 use clickledger_core::service::metrics::{MetricsPage, QueryError};
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::auth::{Api, Caller};
 use crate::counts::{Counts, may_ask_for};
@@ -52,45 +51,27 @@ pub(crate) struct BatchBody {
     from: Option<String>,
     to: Option<String>,
     granularity: Option<String>,
-    group_by: Option<Words>,
+    group_by: Option<Vec<String>>,
     tz: Option<String>,
     window: Option<String>,
-    device: Option<Words>,
-    country: Option<Words>,
-    metrics: Option<Words>,
+    device: Option<Vec<String>>,
+    country: Option<Vec<String>>,
+    metrics: Option<Vec<String>>,
     order: Option<String>,
     compare: Option<String>,
     limit: Option<u64>,
 }
 
 /// An entity.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct EntityBody {
-    /// `ad`, `campaign`, `advertiser`, `placement`, or for administrators `total`.
-    #[schema(example = "ad")]
+struct EntityBody {
     entity: String,
-    /// Its id; none of `total`.
-    #[schema(example = "731")]
     id: Option<String>,
 }
 
-/// Words of a list: a list of them, or one text with commas between them, as in an address.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "must be a text or a list of texts")]
-enum Words {
-    Text(String),
-    List(Vec<String>),
-}
-
-impl Words {
-    fn text(self) -> String {
-        match self {
-            Self::Text(text) => text,
-            Self::List(words) => words.join(","),
-        }
-    }
-}
+/// An entity, and its id as it was written.
+type Named = (Entity, Option<String>);
 
 /// An answer for every entity, in the order of the question.
 #[derive(Serialize)]
@@ -159,7 +140,7 @@ pub(crate) async fn query_metrics(
 
 impl Counts {
     /// The entities with their ids as they were written, and what is asked of each.
-    fn understand_batch(&self, body: BatchBody) -> Result<(Vec<(Entity, Option<String>)>, Asked), Problem> {
+    fn understand_batch(&self, body: BatchBody) -> Result<(Vec<Named>, Asked), Problem> {
         let refuse = |name: &'static str, reason: String| {
             Problem::of(Kind::InvalidBody, vec![FieldError::new(name, reason)])
         };
@@ -183,19 +164,20 @@ impl Counts {
         let most = MAX_ROWS / count;
         let limit = body.limit.unwrap_or(most as u64);
         if !(1..=most as u64).contains(&limit) {
-            let reason = format!("must be a whole number from 1 to {most}: {MAX_ROWS} rows for all {count} entities");
+            let reason =
+                format!("must be a whole number from 1 to {most}: {MAX_ROWS} rows for all {count} entities");
             return Err(refuse("limit", reason));
         }
         let texts = [
             ("from", body.from),
             ("to", body.to),
             ("granularity", body.granularity),
-            ("group_by", body.group_by.map(Words::text)),
+            ("group_by", body.group_by.map(|words| words.join(","))),
             ("tz", body.tz),
             ("window", body.window),
-            ("device", body.device.map(Words::text)),
-            ("country", body.country.map(Words::text)),
-            ("metrics", body.metrics.map(Words::text)),
+            ("device", body.device.map(|words| words.join(","))),
+            ("country", body.country.map(|words| words.join(","))),
+            ("metrics", body.metrics.map(|words| words.join(","))),
             ("order", body.order),
             ("compare", body.compare),
             ("limit", Some(limit.to_string())),

@@ -7,6 +7,12 @@ use std::collections::BTreeMap;
 
 use utoipa::{IntoParams, ToSchema};
 
+use crate::counts_words::{
+    ColumnWord, CompareWord, CountStateWord, DeviceWord, EntityWord, FormatWord, GranularityWord,
+    GroupByWord, MetricWord, OrderWord, StateWord, VerdictWord,
+};
+use crate::problem::ProblemDocument;
+
 /// What is asked.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -17,44 +23,133 @@ pub(crate) struct MetricsParams {
     /// Until when, exclusive; at most a minute in the future.
     #[param(format = DateTime, example = "2026-01-02T00:02:00Z")]
     to: String,
-    /// `minute` (31 days at most), `hour` (366 days), `day` (3653 days) or `total` (one row for the whole range); `hour` if nothing
-    /// is said.
-    granularity: Option<String>,
-    /// `device`, `country`, `device,country` or `verdict`; of a campaign or an advertiser `ad` too, of at most 1000 ads. Nothing if
-    /// nothing is said.
-    group_by: Option<String>,
+    /// How long a row is, and how long the range may be: `minute` 31 days, `hour` 366 days, `day` and `total` (one row for the whole
+    /// range) 3653 days; `hour` if nothing is said.
+    #[param(inline)]
+    granularity: Option<GranularityWord>,
+    /// What rows are broken down by: nothing if nothing is said. `ad` is for campaigns and advertisers of at most 1000 ads.
+    #[param(inline)]
+    group_by: Option<GroupByWord>,
     /// IANA name of the zone whose hours and days are meant; `UTC` if nothing is said.
     #[param(example = "Europe/Berlin")]
     tz: Option<String>,
-    /// Each row is the sum of this time up to its end: `15m`, `1h`, `7d`.
+    /// Each row is the sum of this time up to its end: `15m`, `1h`, `7d`; a whole number of rows.
+    #[param(pattern = "^[1-9][0-9]{0,5}[mhd]$", example = "15m")]
     window: Option<String>,
-    /// Only valid clicks of these device classes: `desktop`, `mobile`, `tablet`, `tv`, `bot`, `other`, `unknown`, separated by commas.
-    /// With a filter rows and totals carry `clicks`, and totals of at most 31 days `peak_minute`.
-    #[param(example = "mobile,tablet")]
-    device: Option<String>,
-    /// Only valid clicks of these countries: ISO 3166-1 alpha-2, or `ZZ` where it is not known, separated by commas.
-    #[param(example = "DE,FR")]
-    country: Option<String>,
-    /// What rows and totals carry: some of `gross_clicks`, `clicks`, `invalid_clicks`, `invalid_click_rate`, `invalid_by_verdict`,
-    /// `peak_minute` (of totals only), separated by commas.
-    metrics: Option<String>,
-    /// `-clicks`: the most clicks first; with `granularity=total` and a `group_by`. Then the page is the first `limit` rows, and the
-    /// only one.
-    order: Option<String>,
-    /// `previous_period` (as long, ends at `from`) or `previous_year`: the same over another range of the same zone comes as
-    /// `comparison`. Of the first page only, and not as CSV.
-    compare: Option<String>,
-    /// Most rows of this page, 1 to 10,000.
+    /// Only valid clicks of these device classes. With a filter rows and totals carry `clicks`, and totals of at most 31 days
+    /// `peak_minute`: invalid clicks are not kept by device and country.
+    #[param(inline, style = Form, explode = false, example = json!(["mobile", "tablet"]))]
+    device: Option<Vec<DeviceWord>>,
+    /// Only valid clicks of these countries: ISO 3166-1 alpha-2, or `ZZ` where it is not known.
+    #[param(style = Form, explode = false, example = json!(["DE", "FR"]))]
+    country: Option<Vec<String>>,
+    /// What rows and totals carry; what there is, if nothing is said. `peak_minute` is of totals only.
+    #[param(inline, style = Form, explode = false, example = json!(["gross_clicks", "clicks"]))]
+    metrics: Option<Vec<MetricWord>>,
+    /// The most clicks first: with `granularity=total` and a `group_by`. Then the page is the first `limit` rows, and the only one.
+    #[param(inline)]
+    order: Option<OrderWord>,
+    /// The same over another range of the same zone comes as `comparison`: `previous_period` is as long and ends at `from`. Of the
+    /// first page only, and not as CSV.
+    #[param(inline)]
+    compare: Option<CompareWord>,
+    /// Most rows of this page; 10,000 if nothing is said.
+    #[param(minimum = 1, maximum = 10000)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before; only `limit` may change from page to page, and `compare` is left out.
     cursor: Option<String>,
-    /// `json` or `csv`, whatever `Accept` says. A page of CSV names the next one in `Clickledger-Next-Cursor`, and only the first
-    /// has the names of the columns.
-    format: Option<String>,
+    /// How the answer is written, whatever `Accept` says. A page of CSV names the next one in `Clickledger-Next-Cursor`, and only the
+    /// first has the names of the columns.
+    #[param(inline)]
+    format: Option<FormatWord>,
+}
+
+/// One question about many entities. What is beside them means what the parameters of `/v1/ads/{ad_id}/metrics` mean.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "entities": [{ "entity": "ad", "id": "731" }, { "entity": "campaign", "id": "12" }],
+    "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z", "granularity": "total",
+}))]
+pub(crate) struct MetricsQueryBody {
+    #[schema(min_items = 1, max_items = 100)]
+    entities: Vec<AskedEntity>,
+    #[schema(format = DateTime)]
+    from: String,
+    #[schema(format = DateTime)]
+    to: String,
+    granularity: Option<GranularityWord>,
+    group_by: Option<Vec<ColumnWord>>,
+    tz: Option<String>,
+    window: Option<String>,
+    device: Option<Vec<DeviceWord>>,
+    country: Option<Vec<String>>,
+    metrics: Option<Vec<MetricWord>>,
+    order: Option<OrderWord>,
+    compare: Option<CompareWord>,
+    /// Most rows of each entity: at most 10,000 for all of them together, which is also what it is if nothing is said.
+    #[schema(minimum = 1, maximum = 10000)]
+    limit: Option<u32>,
+}
+
+/// Whose clicks are asked for.
+#[derive(ToSchema)]
+pub(crate) struct AskedEntity {
+    entity: EntityWord,
+    /// Its id; none of `total`, which is for administrators.
+    #[schema(pattern = "^[1-9][0-9]{0,18}$", example = "731")]
+    id: Option<String>,
+}
+
+/// An answer or a problem for each entity, in the order of the question.
+#[derive(ToSchema)]
+pub(crate) struct BatchDocument {
+    results: Vec<BatchResultDocument>,
+}
+
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub(crate) enum BatchResultDocument {
+    Answered(Box<AnsweredDocument>),
+    Refused(Box<RefusedDocument>),
+}
+
+/// One entity's clicks: the document that its own address answers. Further pages are asked for there.
+#[derive(ToSchema)]
+pub(crate) struct AnsweredDocument {
+    entity: EntityWord,
+    #[schema(nullable = false)]
+    id: Option<String>,
+    query: MetricsQueryDocument,
+    rows: Vec<MetricsRowDocument>,
+    totals: MetricsTotalsDocument,
+    meta: MetricsMetaDocument,
+    #[schema(nullable = false)]
+    comparison: Option<ComparisonDocument>,
+}
+
+/// Why there is no answer for one entity: what its own address would say.
+#[derive(ToSchema)]
+pub(crate) struct RefusedDocument {
+    entity: EntityWord,
+    #[schema(nullable = false)]
+    id: Option<String>,
+    #[schema(value_type = ProblemDocument<'static>)]
+    problem: ProblemDocument<'static>,
 }
 
 /// One page of an answer.
 #[derive(ToSchema)]
+#[schema(example = json!({
+    "query": { "entity": "ad", "id": "731", "from": "2026-01-02T00:00:00Z", "to": "2026-01-02T00:01:00Z", "granularity": "minute",
+               "group_by": [], "window": null, "tz": "Europe/Berlin" },
+    "rows": [{ "start": "2026-01-02T01:00:00+01:00", "gross_clicks": 90, "clicks": 82, "invalid_clicks": 8,
+               "invalid_by_verdict": { "bad_token": 2, "duplicate": 5, "prefetch": 1 }, "final": true }],
+    "totals": { "gross_clicks": 90, "clicks": 82, "invalid_clicks": 8, "invalid_click_rate": 0.0889,
+                "invalid_by_verdict": { "bad_token": 2, "duplicate": 5, "prefetch": 1 },
+                "peak_minute": { "start": "2026-01-02T01:00:00+01:00", "clicks": 82 } },
+    "meta": { "final_until": "2026-01-02T00:01:00Z", "as_of": "2026-01-02T02:00:01Z", "state": "final", "states": ["sealed"],
+              "next_cursor": null },
+}))]
 pub(crate) struct MetricsDocument {
     query: MetricsQueryDocument,
     rows: Vec<MetricsRowDocument>,
@@ -81,8 +176,7 @@ pub(crate) struct ComparisonDocument {
 /// The query as it was understood.
 #[derive(ToSchema)]
 pub(crate) struct MetricsQueryDocument {
-    /// `ad`, `campaign`, `advertiser`, `placement` or `total`.
-    entity: String,
+    entity: EntityWord,
     /// Absent for `total`.
     #[schema(required = false, nullable = false)]
     id: Option<String>,
@@ -90,22 +184,22 @@ pub(crate) struct MetricsQueryDocument {
     from: String,
     #[schema(format = DateTime)]
     to: String,
-    granularity: String,
-    group_by: Vec<String>,
+    granularity: GranularityWord,
+    group_by: Vec<ColumnWord>,
     #[schema(required = true)]
     window: Option<String>,
     tz: String,
     /// Where it was given; so are those below.
     #[schema(nullable = false)]
-    device: Option<Vec<String>>,
+    device: Option<Vec<DeviceWord>>,
     #[schema(nullable = false)]
     country: Option<Vec<String>>,
     #[schema(nullable = false)]
-    metrics: Option<Vec<String>>,
+    metrics: Option<Vec<MetricWord>>,
     #[schema(nullable = false)]
-    order: Option<String>,
+    order: Option<OrderWord>,
     #[schema(nullable = false)]
-    compare: Option<String>,
+    compare: Option<CompareWord>,
     #[schema(nullable = false)]
     limit: Option<u32>,
 }
@@ -121,13 +215,13 @@ pub(crate) struct MetricsRowDocument {
     ad: Option<String>,
     /// With `group_by` of it.
     #[schema(nullable = false)]
-    device: Option<String>,
+    device: Option<DeviceWord>,
     /// With `group_by` of it: ISO 3166-1 alpha-2, or `ZZ`.
     #[schema(nullable = false)]
     country: Option<String>,
     /// With `group_by` of it.
     #[schema(nullable = false)]
-    verdict: Option<String>,
+    verdict: Option<VerdictWord>,
     /// Valid and invalid clicks; without `group_by` or by ad, and without a filter.
     #[schema(nullable = false)]
     gross_clicks: Option<u64>,
@@ -180,10 +274,10 @@ pub(crate) struct MetricsMetaDocument {
     #[schema(format = DateTime)]
     as_of: String,
     /// `final`, `live`, `mixed` (some is final), or `incomplete`: some was never proved and is kept no longer.
-    state: String,
+    state: StateWord,
     /// The states of the range's hours, each once: `open`, `dirty` (clicks came late), `sealed` (proved), `disputed` (the proof
     /// failed), `closed` (proved and settled), `incomplete`.
-    states: Vec<String>,
+    states: Vec<CountStateWord>,
     /// The next page's `cursor`; null on the last one.
     #[schema(required = true)]
     next_cursor: Option<String>,

@@ -182,7 +182,7 @@ fn made((key, text): (ApiKey, String), folder: &str) -> Result<Response, Problem
 }
 
 /// Makes a key.
-#[utoipa::path(post, path = "/v1/keys", tag = "keys", security(("key" = [])), request_body = NewKeyBody, responses(
+#[utoipa::path(post, path = "/v1/keys", tag = "keys", operation_id = "create_key", security(("key" = [])), request_body = NewKeyBody, responses(
     (status = 201, body = KeyView, description = "Made; its text is shown only here"),
     (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Not made"),
 ))]
@@ -196,7 +196,7 @@ async fn create(
 }
 
 /// The keys, revoked ones too, in the order of their ids.
-#[utoipa::path(get, path = "/v1/keys", tag = "keys", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/keys", tag = "keys", operation_id = "list_keys", security(("key" = [])),
     params(ListParams),
     responses(
         (status = 200, body = KeyList, description = "A page"),
@@ -219,7 +219,7 @@ async fn list(
 }
 
 /// A key.
-#[utoipa::path(get, path = "/v1/keys/{key_id}", tag = "keys", security(("key" = [])), params(("key_id" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/keys/{key_id}", tag = "keys", operation_id = "get_key", security(("key" = [])), params(("key_id" = String, Path)), responses(
     (status = 200, body = KeyView, description = "The key"),
     (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused"),
 ))]
@@ -234,7 +234,7 @@ async fn get(
 }
 
 /// Revokes a key, for good; every process knows within 30 seconds.
-#[utoipa::path(delete, path = "/v1/keys/{key_id}", tag = "keys", security(("key" = [])), params(("key_id" = String, Path)), responses(
+#[utoipa::path(delete, path = "/v1/keys/{key_id}", tag = "keys", operation_id = "revoke_key", security(("key" = [])), params(("key_id" = String, Path)), responses(
     (status = 204, description = "Revoked, now or before"),
     (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused"),
 ))]
@@ -252,7 +252,7 @@ async fn revoke(
 }
 
 /// Makes a key of the same scope and revokes this one.
-#[utoipa::path(post, path = "/v1/keys/{key_id}/rotate", tag = "keys", security(("key" = [])), params(("key_id" = String, Path)), responses(
+#[utoipa::path(post, path = "/v1/keys/{key_id}/rotate", tag = "keys", operation_id = "rotate_key", security(("key" = [])), params(("key_id" = String, Path)), responses(
     (status = 201, body = KeyView, description = "The new key; its text is shown only here"),
     (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused"),
 ))]

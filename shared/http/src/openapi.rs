@@ -12,6 +12,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::openapi_complete::complete;
+use crate::openapi_page;
 use crate::{ads, click, counts, health, keys, placements, reconciliations};
 
 #[derive(OpenApi)]
@@ -33,17 +35,24 @@ use crate::{ads, click, counts, health, keys, placements, reconciliations};
 )]
 struct Document;
 
-/// The API's own description at `/v1/openapi.json`: of every route, also of those that another process serves.
+/// The API's own description at `/v1/openapi.json`: of every route, also of those that another process serves; and a page of it for
+/// people at `/v1/docs`.
 pub fn document_router() -> OpenApiRouter {
-    OpenApiRouter::new().route("/v1/openapi.json", get(serve))
+    OpenApiRouter::new()
+        .route("/v1/openapi.json", get(serve))
+        .merge(openapi_page::routes())
+}
+
+/// The API's own description, as JSON for people.
+pub fn description() -> String {
+    // A value of strings, numbers and lists: it always is JSON.
+    serde_json::to_string_pretty(&complete(document())).unwrap_or_default()
 }
 
 async fn serve() -> impl IntoResponse {
     // Written once, when it is first asked for: a function that starts need not wait for it.
-    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
-        // A value of strings, numbers and lists: it always is JSON.
-        Bytes::from(document().to_json().unwrap_or_default())
-    });
+    static DOCUMENT: LazyLock<Bytes> =
+        LazyLock::new(|| Bytes::from(serde_json::to_vec(&complete(document())).unwrap_or_default()));
     let json = HeaderValue::from_static("application/json");
     ([(header::CONTENT_TYPE, json)], DOCUMENT.clone())
 }

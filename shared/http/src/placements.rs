@@ -25,7 +25,7 @@ use utoipa_axum::routes;
 
 use crate::accept::preferred;
 use crate::ads::ads_router;
-use crate::auth::{Administrator, Api};
+use crate::auth::{Administrator, Api, Caller};
 use crate::config::EdgeConfig;
 use crate::counters::names;
 use crate::fragment::fragment;
@@ -112,11 +112,25 @@ pub(crate) struct PlacementView {
     slot: SlotName,
     #[schema(value_type = String, example = "5")]
     placement_id: PlacementId,
-    entries: Vec<EntryBody>,
+    /// For administrators only.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    entries: Option<Vec<EntryBody>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     site: Option<String>,
     /// Also the ETag.
     version: u64,
+}
+
+impl PlacementView {
+    /// What a publisher sees of its own: not what its slots are sold for.
+    fn of_publisher(placement: &Placement) -> Self {
+        Self {
+            entries: None,
+            ..Self::from(placement)
+        }
+    }
 }
 
 impl From<&Placement> for PlacementView {
@@ -128,7 +142,7 @@ impl From<&Placement> for PlacementView {
         Self {
             slot: placement.slot.clone(),
             placement_id: placement.placement_id,
-            entries: placement.entries.iter().map(entry).collect(),
+            entries: Some(placement.entries.iter().map(entry).collect()),
             site: placement.site.clone(),
             version: placement.version,
         }
@@ -169,31 +183,44 @@ pub(crate) struct ShownAd<'a> {
     expires_at: LocalTime,
 }
 
-/// The placements, in the order of their slots.
-#[utoipa::path(get, path = "/v1/placements", tag = "placements", security(("key" = [])),
+/// The placements that the key may see, in the order of their slots: a publisher's are its own.
+#[utoipa::path(get, path = "/v1/placements", tag = "placements", operation_id = "list_placements", security(("key" = [])),
     params(ListParams),
     responses(
         (status = 200, body = PlacementList, description = "A page"),
         (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused"),
     ))]
 async fn list(
-    _: Administrator,
+    caller: Caller,
     State(api): State<Api<Slots>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<PlacementList>, Problem> {
+    if let Scope::Advertiser { .. } = caller.scope() {
+        let why = "placements are for publishers and administrators";
+        return Err(Problem::new(Kind::Forbidden, why));
+    }
     let mut params = Params::new(query.as_deref(), &["limit", "cursor"]);
     let (limit, after) = (params.list_rows(), params.list_cursor::<SlotName>());
     params.finish()?;
-    let found = api.of.placements.list(after.as_ref(), limit + 1).await?;
+    let (found, view): (_, fn(&Placement) -> PlacementView) = match caller.scope() {
+        Scope::Publisher { placement_ids } => {
+            let own = api.of.placements.of_ids(placement_ids, after.as_ref(), limit + 1);
+            (own.await?, PlacementView::of_publisher)
+        }
+        Scope::Admin | Scope::Advertiser { .. } => {
+            let all = api.of.placements.list(after.as_ref(), limit + 1);
+            (all.await?, |placement| PlacementView::from(placement))
+        }
+    };
     let (placements, next_cursor) = page(found, limit, |placement| placement.slot.to_string());
     Ok(Json(PlacementList {
-        items: placements.iter().map(PlacementView::from).collect(),
+        items: placements.iter().map(view).collect(),
         next_cursor,
     }))
 }
 
 /// An ad for the slot, with its signed impression; as JSON, or as an HTML fragment where that is preferred.
-#[utoipa::path(get, path = "/v1/placements/{slot}", tag = "placements",
+#[utoipa::path(get, path = "/v1/placements/{slot}", tag = "placements", operation_id = "show_placement",
     params(("slot" = String, Path)),
     responses(
         (status = 200, description = "An ad, chosen by weight among the slot's active ones", content(
@@ -260,7 +287,7 @@ fn shown_ad(shown: &Shown, click_url: String) -> ShownAd<'_> {
 }
 
 /// What may be asked of a slot from other pages.
-#[utoipa::path(options, path = "/v1/placements/{slot}", tag = "placements", params(("slot" = String, Path)),
+#[utoipa::path(options, path = "/v1/placements/{slot}", tag = "placements", operation_id = "placement_methods", params(("slot" = String, Path)),
     responses((status = 204, description = "The methods")))]
 async fn preflight() -> impl IntoResponse {
     (
@@ -278,7 +305,7 @@ async fn preflight() -> impl IntoResponse {
 }
 
 /// Makes a placement, or replaces what it holds.
-#[utoipa::path(put, path = "/v1/placements/{slot}", tag = "placements", security(("key" = [])),
+#[utoipa::path(put, path = "/v1/placements/{slot}", tag = "placements", operation_id = "put_placement", security(("key" = [])),
     params(
         ("slot" = String, Path, description = "`[a-z0-9-]{1,64}`"),
         ("If-Match" = Option<String>, Header, description = "The ETag of the version that is meant"),
@@ -328,7 +355,7 @@ async fn put(
 }
 
 /// A placement as it is set up.
-#[utoipa::path(get, path = "/v1/placements/{slot}/entries", tag = "placements", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/placements/{slot}/entries", tag = "placements", operation_id = "get_placement", security(("key" = [])),
     params(("slot" = String, Path)),
     responses(
         (status = 200, body = PlacementView, description = "The placement", headers(("ETag" = String))),

@@ -261,25 +261,30 @@ pub(crate) fn request_id() -> String {
     format!("{:016x}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let request_id = self.request_id.unwrap_or_else(request_id);
+impl Problem {
+    /// Its document, under this name in the log.
+    pub(crate) fn document(&self, request_id: String) -> ProblemDocument<'_> {
         let (word, title, status) = self.kind.describe();
-        let document = ProblemDocument {
+        let errors = self.errors.iter().map(|error| ProblemError {
+            parameter: &error.parameter,
+            reason: &error.reason,
+        });
+        ProblemDocument {
             r#type: format!("/problems/{word}"),
             title,
             status: status.as_u16(),
             detail: &self.detail,
-            errors: self
-                .errors
-                .iter()
-                .map(|error| ProblemError {
-                    parameter: &error.parameter,
-                    reason: &error.reason,
-                })
-                .collect(),
+            errors: errors.collect(),
             request_id,
-        };
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(mut self) -> Response {
+        let request_id = self.request_id.take().unwrap_or_else(request_id);
+        let (_, _, status) = self.kind.describe();
+        let document = self.document(request_id);
         // Strings and numbers only: nothing in it can fail to be JSON.
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = Response::new(Body::from(body));

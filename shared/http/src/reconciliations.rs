@@ -112,7 +112,7 @@ impl fmt::Display for ReportPlace {
 }
 
 /// What sealing found, hour by hour: the reports of hours in the order of time.
-#[utoipa::path(get, path = "/v1/reconciliations", tag = "reconciliations", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/reconciliations", tag = "reconciliations", operation_id = "list_reconciliations", security(("key" = [])),
     params(
         ("from" = Option<String>, Query, description = "From which hour on, RFC 3339; seven days before `to` if nothing is said"),
         ("to" = Option<String>, Query, description = "Until which hour, exclusive; now if nothing is said"),
@@ -196,7 +196,7 @@ impl fmt::Display for CorrectionCursor {
 }
 
 /// What sealing corrected in an hour: an administrator sees all, an advertiser what is its own.
-#[utoipa::path(get, path = "/v1/reconciliations/{hour}/corrections", tag = "reconciliations", security(("key" = [])),
+#[utoipa::path(get, path = "/v1/reconciliations/{hour}/corrections", tag = "reconciliations", operation_id = "hour_corrections", security(("key" = [])),
     params(
         ("hour" = String, Path, description = "The hour's beginning, RFC 3339", example = "2026-01-02T00:00:00Z"),
         ("limit" = Option<u32>, Query, description = "Most rows, 1 to 1000; 100 if nothing is said. A page may have fewer also where there are more"),
@@ -316,7 +316,7 @@ pub(crate) struct RestatementView {
 
 /// Has a past range recounted under the present rules, soon. A report for each of its hours, of the run `restatement` or `dry_run`,
 /// says what was found and done.
-#[utoipa::path(post, path = "/v1/reconciliations", tag = "reconciliations", security(("key" = [])), request_body = RestatementBody,
+#[utoipa::path(post, path = "/v1/reconciliations", tag = "reconciliations", operation_id = "restate", security(("key" = [])), request_body = RestatementBody,
     responses(
         (status = 202, body = RestatementView, description = "Accepted; `Location` leads to the reports"),
         (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused; 422 for too long a range"),

@@ -142,4 +142,28 @@ impl PlacementsService {
     pub async fn list(&self, after: Option<&SlotName>, limit: usize) -> PortResult<Vec<Placement>> {
         self.catalog.list_placements(after, limit).await
     }
+
+    /// Those of these ids that there are, after `after` in the order of their slots.
+    ///
+    /// # Errors
+    /// Where the catalogue does not answer.
+    pub async fn of_ids(
+        &self,
+        ids: &[PlacementId],
+        after: Option<&SlotName>,
+        limit: usize,
+    ) -> PortResult<Vec<Placement>> {
+        let mut found = Vec::new();
+        for id in ids {
+            let placement = self.catalog.placement_by_id(*id).await?;
+            found.extend(placement.filter(|placement| Some(&placement.slot) > after));
+        }
+        found.sort_by(|a, b| a.slot.cmp(&b.slot));
+        found.dedup_by(|a, b| a.slot == b.slot);
+        Ok(found
+            .iter()
+            .take(limit)
+            .map(|placement| (**placement).clone())
+            .collect())
+    }
 }
