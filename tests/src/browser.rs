@@ -260,19 +260,20 @@ impl Tab<'_> {
     /// Presses a key where the focus is, such as `Enter`, `Tab` or `ArrowDown`.
     ///
     /// # Errors
-    /// Nothing has the focus, or the browser does not answer.
+    /// The browser does not answer.
     pub fn press(&self, key: &str) -> Result<()> {
-        let element = self.chromium.wait(self.page.find_element(":focus"))?;
+        // The key goes to the page, whichever element it is asked of.
+        let element = self.chromium.wait(self.page.find_element("body"))?;
         self.chromium.wait(element.press_key(key))?;
         Ok(())
     }
 
-    /// Goes to another address; one that differs only behind the `#` loads nothing.
+    /// Goes to another address as a link in the page does; one that differs only behind the `#` loads nothing.
     ///
     /// # Errors
     /// The browser does not answer.
     pub fn go(&self, url: &str) -> Result<()> {
-        self.chromium.wait(self.page.goto(url))?;
+        self.value(&format!("location.assign({})", serde_json::Value::from(url)))?;
         Ok(())
     }
 
