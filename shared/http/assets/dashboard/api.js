@@ -53,7 +53,7 @@ export const session = {
 const PLURAL = { ad: "ads", campaign: "campaigns", advertiser: "advertisers", placement: "placements" };
 
 /** Where the counts of an entity are. */
-export const metricsPath = (entity, id) => (entity === "total" ? "v1/metrics/total" : `v1/${PLURAL[entity]}/${encodeURIComponent(id)}/metrics`);
+const metricsPath = (entity, id) => (entity === "total" ? "v1/metrics/total" : `v1/${PLURAL[entity]}/${encodeURIComponent(id)}/metrics`);
 
 export const metrics = ({ entity, id }, query, signal) => ask(metricsPath(entity, id), { query, signal });
 

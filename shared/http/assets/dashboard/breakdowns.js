@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { download } from "./csv.js";
 import { h, setText } from "./dom.js";
-import { filtered, filtersOf } from "./view.js";
+import { filtered } from "./view.js";
 import { DEVICES, VERDICTS, country, number, sentence, share } from "./words.js";
 
 const AT_FIRST = 8;
@@ -207,7 +207,6 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
       const failed = done.find(({ status }) => status === "rejected");
       if (failed) throw failed.reason;
     },
-    filtersOf,
   };
 };
 

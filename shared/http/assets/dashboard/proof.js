@@ -2,13 +2,13 @@
 
 import * as api from "./api.js";
 import { fill, h, setText } from "./dom.js";
-import { wallIn, wallOf } from "./time.js";
+import { wallOf } from "./time.js";
 import { CAUSES, VERDICTS, many, moment, signed, span } from "./words.js";
 
 const MOST = 100;
 
 /** The sentences for an answer's meta. `kind`: final, mixed, live or warn. */
-export const wordsOf = (meta, { rows, tz }) => {
+const wordsOf = (meta, { rows, tz }) => {
   const states = new Set(meta.states ?? []);
   const said = [];
   let kind = meta.state === "incomplete" ? "warn" : meta.state;

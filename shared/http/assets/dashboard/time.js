@@ -37,7 +37,7 @@ export const wallOf = (at, zone) => {
 };
 
 /** The instant at which the clocks of the zone show this: the first of two, and where they skip it, as long after the skip. */
-export const instantOf = (wall, zone) => {
+const instantOf = (wall, zone) => {
   const before = wall - (wallOf(wall - DAY, zone) - (wall - DAY));
   if (wallOf(before, zone) === wall) return before;
   const after = wall - (wallOf(wall + DAY, zone) - (wall + DAY));

@@ -5,7 +5,7 @@ import { RANGES, browserZone, knownZone, ofField, toField } from "./time.js";
 import { DEVICES } from "./words.js";
 
 const ID = /^\d{1,20}$/;
-export const ENTITY_KEYS = ["advertiser", "campaign", "ad", "placement"];
+const ENTITY_KEYS = ["advertiser", "campaign", "ad", "placement"];
 const COMPARISONS = ["previous_period", "previous_year", "none"];
 
 /** What a session sees first. */
