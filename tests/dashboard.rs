@@ -207,7 +207,7 @@ fn a_key_signs_in_and_the_live_count_rises_after_a_click() -> Result<()> {
 #[test]
 fn filters_narrow_what_is_shown_and_the_file_holds_what_the_page_shows() -> Result<()> {
     let world = World::start()?;
-    world.ad(9, 12, "home-top", "Oilskins, \"waxed\"")?;
+    world.ad(9, 12, "home-top", "Oilskins, \"waxed\" <img src=x>")?;
     for (agent, clicks) in [(MOBILE, 3), (http::BROWSER, 2)] {
         for _ in 0..clicks {
             world.click("home-top", agent, 2)?;
@@ -248,7 +248,14 @@ fn filters_narrow_what_is_shown_and_the_file_holds_what_the_page_shows() -> Resu
     assert_eq!(csv, "country,clicks\r\nZZ,3\r\n");
     let csv = downloaded(&page, files.path(), "[data-card=top] .card-head button")?;
     assert_eq!(csv.lines().next(), Some("ad_id,title,clicks"));
-    assert!(csv.contains(",\"Oilskins, \"\"waxed\"\"\",3\r\n"), "{csv}");
+    assert!(
+        csv.contains(",\"Oilskins, \"\"waxed\"\" <img src=x>\",3\r\n"),
+        "{csv}"
+    );
+
+    // A title is text, whatever it says.
+    wait_for(&page, &says("<img src=x>"))?;
+    wait_for(&page, "document.querySelectorAll('main img').length === 0")?;
 
     page.click(".chip button")?;
     wait_for(&page, &tile("valid", 5))?;
@@ -281,6 +288,15 @@ fn what_is_anothers_looks_like_what_is_not_there() -> Result<()> {
             &format!("!({}) && !({})", says("A rival's plan"), tile("valid", 1)),
         )?;
     }
+    // What no view can be made of is as if it were not there.
+    let nonsense = "tz=Nowhere/X&by=second&range=constructor&ad=%3Cimg%20src=x%3E&device=toaster&country=de&compare=all&from=2026-13-01T00:00&to=x";
+    page.go(&format!("{}/dashboard#{nonsense}", world.server.url()))?;
+    wait_for(&page, &tile("valid", 0))?;
+    wait_for(
+        &page,
+        "document.querySelector('[data-range=\"30d\"]').getAttribute('aria-pressed') === 'true'",
+    )?;
+    wait_for(&page, "document.querySelectorAll('.chip').length === 0")?;
     // Not an operator: the view is not there, and is not asked for.
     page.go(&format!("{}/dashboard#view=operations", world.server.url()))?;
     wait_for(&page, &tile("valid", 0))?;

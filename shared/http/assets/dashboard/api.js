@@ -57,8 +57,12 @@ const metricsPath = (entity, id) => (entity === "total" ? "v1/metrics/total" : `
 
 export const metrics = ({ entity, id }, query, signal) => ask(metricsPath(entity, id), { query, signal });
 
+const LISTS = ["device", "country", "metrics"];
+
 /** The same question of many entities in one request; each answer has `totals` or a `problem`. */
-export const metricsOfMany = async (entities, query, signal) => {
+export const metricsOfMany = async (entities, asked, signal) => {
+  // In an address a list is a text with commas, in a body it is a list.
+  const query = Object.fromEntries(Object.entries(asked).map(([name, value]) => [name, LISTS.includes(name) ? value.split(",") : value]));
   const results = [];
   for (let at = 0; at < entities.length; at += 100) {
     const answer = await ask("v1/metrics/query", { body: { entities: entities.slice(at, at + 100), ...query }, signal });
