@@ -23,8 +23,9 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, max_term_width = 110)]
 #[command(
-    after_help = "Begin with:\n  clickledger serve\n\nand open the address that it prints. The client commands need the key \
-    that its first start prints, in CLICKLEDGER_KEY."
+    after_help = "Begin with:\n  clickledger serve\n\nand open the address that it prints; or, to see it full:\n  clickledger demo\n  \
+    clickledger serve --data ./clickledger-demo\n\nThe client commands need a key, in CLICKLEDGER_KEY: the first start of serve prints one, \
+    and so does demo."
 )]
 struct Cli {
     #[command(subcommand)]

@@ -73,7 +73,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode> {
     refuse_old(&args.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let story = Story::new(until_ms, args.days);
-    let filled = runtime.block_on(fill(args, &story)).with_context(|| {
+    let world = runtime.block_on(World::new(&args.data, &story, args.seed))?;
+    let filled = runtime.block_on(fill(args, &story, world)).with_context(|| {
         format!(
             "{} is filled by half now and of no use: remove it",
             args.data.display()
@@ -108,8 +109,7 @@ struct Filled {
     corrections: u64,
 }
 
-async fn fill(args: &DemoArgs, story: &Story) -> Result<Filled> {
-    let mut world = World::new(&args.data, story, args.seed).await?;
+async fn fill(args: &DemoArgs, story: &Story, mut world: World) -> Result<Filled> {
     let mut stage = Stage::new(story.clone())?;
     let mut traffic = Traffic::new(story.clone(), args.seed, args.clicks)?;
     let hours = (story.until_ms - story.from_ms) / HOUR_MS;

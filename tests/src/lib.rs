@@ -11,6 +11,7 @@ pub mod function;
 pub mod http;
 pub mod runtime_api;
 pub mod server;
+pub mod walkthrough;
 
 use std::time::{Duration, Instant};
 

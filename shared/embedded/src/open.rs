@@ -51,7 +51,7 @@ impl Default for OpenOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder can't be made, read or written.
-    #[error("the data folder {} can't be used: {source}", .dir.display())]
+    #[error("the data folder {} can't be used", .dir.display())]
     Folder {
         /// Which folder.
         dir: PathBuf,
@@ -97,7 +97,7 @@ pub enum OpenError {
         asked: u32,
     },
     /// What it holds can't be read.
-    #[error("the data folder {} can't be opened: {source}", .dir.display())]
+    #[error("the data folder {} can't be opened", .dir.display())]
     Damaged {
         /// Which folder.
         dir: PathBuf,
@@ -105,7 +105,7 @@ pub enum OpenError {
         source: PortError,
     },
     /// The database refuses.
-    #[error("the database in the data folder can't be opened: {0}")]
+    #[error("the database in the data folder can't be opened")]
     Database(#[from] rusqlite::Error),
 }
 
