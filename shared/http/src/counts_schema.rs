@@ -79,7 +79,9 @@ pub(crate) struct MetricsQueryBody {
     to: String,
     granularity: Option<GranularityWord>,
     group_by: Option<Vec<ColumnWord>>,
+    #[schema(example = "Europe/Berlin")]
     tz: Option<String>,
+    #[schema(pattern = "^[1-9][0-9]{0,5}[mhd]$")]
     window: Option<String>,
     device: Option<Vec<DeviceWord>>,
     country: Option<Vec<String>>,
