@@ -7,6 +7,7 @@ mod sources;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use anyhow::{Context, Result};
 use axum::http::HeaderName;
 use clap::Args;
 use clickledger_core::domain::api_key::PresentedKey;
+use clickledger_core::service::rate_limit::RateLimits;
 use clickledger_embedded::OpenOptions;
 use clickledger_http::{Forwarding, ProxySecret, TrustedProxy};
 use url::Url;
@@ -122,6 +124,8 @@ pub(crate) struct Config {
     /// Where they name the client's country.
     pub(crate) country_header: Option<HeaderName>,
     pub(crate) admin_key: Option<PresentedKey>,
+    /// How often keys may ask.
+    pub(crate) rate_limits: RateLimits,
     /// How often sealing is due; `None`: never.
     pub(crate) reconcile_every: Option<Duration>,
     pub(crate) log_format: LogFormat,
@@ -225,10 +229,27 @@ impl Config {
                     },
                 )?
                 .unwrap_or_else(|| "info".to_owned()),
+            rate_limits: rate_limits(&sources)?,
             proxy,
             country_header,
         })
     }
+}
+
+fn rate_limits(sources: &Sources) -> Result<RateLimits, BadSetting> {
+    let usual = RateLimits::default();
+    let limit = |name| {
+        sources.get(
+            name,
+            "how many requests a key may make each minute, 1 to 1000000",
+            |text| between(1, 1_000_000)(text).and_then(NonZeroU32::new),
+        )
+    };
+    Ok(RateLimits {
+        key: limit("rate_limit")?.unwrap_or(usual.key),
+        admin: limit("admin_rate_limit")?.unwrap_or(usual.admin),
+        ..usual
+    })
 }
 
 fn proxy(sources: &Sources) -> Result<Option<TrustedProxy>> {

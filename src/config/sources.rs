@@ -37,7 +37,7 @@ pub(crate) enum BadFile {
     },
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "listen",
     "data",
     "shards",
@@ -48,6 +48,8 @@ const NAMES: [&str; 13] = [
     "proxy_forwarding",
     "country_header",
     "admin_key",
+    "rate_limit",
+    "admin_rate_limit",
     "reconcile_every",
     "log_format",
     "log",

@@ -52,6 +52,27 @@ fn a_proxy_needs_both_hops_and_secret() {
 }
 
 #[test]
+fn limits_of_keys_are_whole_numbers() {
+    let usual = RateLimits::default();
+    let load = |environment: &[_]| load(&ServeArgs::default(), environment).map(|config| config.rate_limits);
+    assert_eq!(load(&[]), Ok(usual));
+    let told = load(&[
+        ("CLICKLEDGER_RATE_LIMIT", "7"),
+        ("CLICKLEDGER_ADMIN_RATE_LIMIT", "8"),
+    ])
+    .unwrap();
+    assert_eq!((told.key.get(), told.admin.get()), (7, 8));
+    assert_eq!(told.sign_ins, usual.sign_ins);
+    for bad in ["0", "-1", "x", "1000001", "1.5"] {
+        let error = load(&[("CLICKLEDGER_RATE_LIMIT", bad)]).err().unwrap();
+        assert!(
+            error.contains("CLICKLEDGER_RATE_LIMIT") && error.contains(bad),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_secret_is_not_shown_by_its_error() {
     for (name, value) in [
         ("CLICKLEDGER_ADMIN_KEY", "clk_hunter2"),

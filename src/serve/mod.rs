@@ -25,12 +25,15 @@ use clickledger_core::domain::mutation::Mutation;
 use clickledger_core::ports::{AdCatalog, TokenKeys};
 use clickledger_core::service::ads::AdsService;
 use clickledger_core::service::click::{ClickConfig, ClickPorts, ClickService};
+use clickledger_core::service::delays::{Delays, Timed};
 use clickledger_core::service::impressions::ImpressionsService;
 use clickledger_core::service::key_ring::KeyRing;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::{CountStores, MetricsConfig, MetricsService};
+use clickledger_core::service::operations::{OperationsPorts, OperationsService};
 use clickledger_core::service::placements::PlacementsService;
 use clickledger_core::service::pump::LakeDelivery;
+use clickledger_core::service::rate_limit::RateLimits;
 use clickledger_core::service::reconciliations::ReconciliationsService;
 use clickledger_embedded::{Embedded, OpenOptions, SystemClock, SystemEntropy};
 use clickledger_http::{EdgeConfig, Readiness, Restatements, Services};
@@ -101,7 +104,15 @@ async fn serve(config: Config) -> Result<()> {
         .context("loading the token keys")?;
     let keys = Arc::new(keys);
     let (orders, ordered) = reconcile::orders();
-    let services = services(&store, &keys, Arc::clone(&ready), Arc::new(orders));
+    let delays = Delays::default();
+    let services = services(
+        &store,
+        &keys,
+        &delays,
+        config.rate_limits,
+        Arc::clone(&ready),
+        Arc::new(orders),
+    );
 
     let own_url = format!("http://{address}");
     let (admin_key, first) = start::admin_key(&services, config.admin_key.as_ref(), address).await?;
@@ -122,7 +133,7 @@ async fn serve(config: Config) -> Result<()> {
     let router = exposition::route(recorder, Arc::clone(&services.keys))
         .fallback_service(clickledger_http::router(services, edge));
 
-    let mut loops = loops(&store, &keys).await?;
+    let mut loops = loops(&store, &keys, &delays).await?;
     loops.seal(Sealing {
         reconcile: Arc::new(sealing::reconcile(&store, Arc::new(SystemClock))),
         every: config.reconcile_every,
@@ -150,6 +161,8 @@ async fn serve(config: Config) -> Result<()> {
 fn services(
     store: &Embedded,
     keys: &Arc<KeyRing>,
+    delays: &Delays,
+    limits: RateLimits,
     ready: Arc<Ready>,
     restatements: Arc<dyn Restatements>,
 ) -> Services {
@@ -188,8 +201,9 @@ fn services(
         ads: Arc::new(AdsService::new(catalog, clock.clone(), entropy.clone())),
         placements: Arc::new(placements),
         impressions: Arc::new(impressions),
-        keys: Arc::new(KeysService::new(Arc::new(store.keys()), clock.clone(), entropy)),
+        keys: Arc::new(KeysService::new(Arc::new(store.keys()), clock.clone(), entropy).limited(limits)),
         metrics: MetricsService::new(stores, clock.clone(), MetricsConfig::default()),
+        operations: operations(store, delays),
         reconciliations: ReconciliationsService::new(seals.clone(), seals),
         restatements,
         clock,
@@ -197,11 +211,24 @@ fn services(
     }
 }
 
-async fn loops(store: &Embedded, keys: &Arc<KeyRing>) -> Result<Loops> {
+fn operations(store: &Embedded, delays: &Delays) -> OperationsService {
+    let seals = Arc::new(store.seals());
+    let ports = OperationsPorts {
+        buckets: Arc::new(store.buckets()),
+        manifests: seals.clone(),
+        reports: seals,
+        gauges: Arc::new(store.gauges()),
+        clock: Arc::new(SystemClock),
+    };
+    OperationsService::new(ports, delays.clone())
+}
+
+async fn loops(store: &Embedded, keys: &Arc<KeyRing>, delays: &Delays) -> Result<Loops> {
     let clock = Arc::new(SystemClock);
+    let aggregate = Arc::new(pipeline::aggregate(store, clock.clone()));
     let consumers = vec![
         Pumping {
-            consumer: Arc::new(pipeline::aggregate(store, clock.clone())),
+            consumer: Arc::new(Timed::new(aggregate, delays.clone(), clock.clone())),
             batch: pipeline::BATCH,
             pace: COUNT_EVERY,
         },

@@ -47,8 +47,10 @@ async fn every_route_is_described_and_every_described_route_is_there() {
         }
     }
     let expected = [
+        "DELETE /dashboard/session",
         "DELETE /v1/keys/{key_id}",
         "GET /click",
+        "GET /dashboard/session",
         "GET /healthz",
         "GET /readyz",
         "GET /v1/ads",
@@ -62,6 +64,7 @@ async fn every_route_is_described_and_every_described_route_is_there() {
         "GET /v1/keys",
         "GET /v1/keys/{key_id}",
         "GET /v1/metrics/total",
+        "GET /v1/operations",
         "GET /v1/placements",
         "GET /v1/placements/{placement_id}/metrics",
         "GET /v1/placements/{slot}",
@@ -73,6 +76,7 @@ async fn every_route_is_described_and_every_described_route_is_there() {
         "OPTIONS /v1/placements/{slot}",
         "PATCH /v1/ads/{ad_id}",
         "POST /click",
+        "POST /dashboard/session",
         "POST /v1/ads",
         "POST /v1/keys",
         "POST /v1/keys/{key_id}/rotate",
@@ -88,6 +92,16 @@ async fn every_route_is_described_and_every_described_route_is_there() {
         document["components"]["securitySchemes"]["key"],
         json!({ "type": "http", "scheme": "bearer", "bearerFormat": "clk_<key_id>_<secret>" })
     );
+    assert_eq!(
+        document["components"]["securitySchemes"]["session"],
+        json!({ "type": "apiKey", "in": "cookie", "name": "__Host-clickledger" })
+    );
+    let security = |path: &str, method: &str| document["paths"][path][method]["security"].clone();
+    assert_eq!(
+        security("/v1/ads", "get"),
+        json!([{ "key": [] }, { "session": [] }])
+    );
+    assert_eq!(security("/v1/ads", "post"), json!([{ "key": [] }]));
 }
 
 /// What is in `value` and not in its schema, and what the schema requires and is not in `value`.
@@ -206,7 +220,14 @@ async fn answers_have_the_described_shapes() {
                 )
                 .await,
         ),
+        ("OperationsView", world.ask("GET", "/v1/operations", None).await),
         ("Health", world.send(get("/healthz")).await),
+        (
+            "SessionView",
+            world
+                .ask("POST", "/dashboard/session", Some(json!({ "key": world.admin })))
+                .await,
+        ),
         ("ProblemDocument", world.send(get("/click")).await),
         ("ProblemDocument", world.send(get("/x")).await),
     ];

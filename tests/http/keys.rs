@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use clickledger_core::domain::api_key::{ApiKey, KeyId, PresentedKey, Scope};
+use clickledger_core::domain::session::Session;
 use clickledger_core::ports::{ApiKeys, Changed, PortResult};
-use clickledger_core::service::keys::{CACHED_MS, Inserted, KeysService};
+use clickledger_core::service::keys::{CACHED_MS, Inserted, KeysService, SignIn};
 use clickledger_embedded::SystemEntropy;
 use serde_json::json;
 
@@ -143,6 +144,16 @@ impl ApiKeys for Counting {
         self.notes.fetch_add(1, Ordering::Relaxed);
         self.inner.touch(key_id, hour_ms).await
     }
+    async fn begin_session(&self, session: &Session) -> PortResult<Changed> {
+        self.inner.begin_session(session).await
+    }
+    async fn session(&self, session_id: &KeyId) -> PortResult<Option<Session>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.inner.session(session_id).await
+    }
+    async fn end_session(&self, session_id: &KeyId) -> PortResult<()> {
+        self.inner.end_session(session_id).await
+    }
 }
 
 #[tokio::test]
@@ -179,6 +190,16 @@ async fn a_remembered_key_costs_no_read_and_its_use_one_note_an_hour() {
     }
     // The hour of the clock changed once within this hour.
     assert_eq!(asked().1, 2);
+    // A session is remembered too, beside its key.
+    let Ok(SignIn::Done(_, session)) = keys.sign_in(&key, None).await else {
+        panic!("not signed in");
+    };
+    let session = session.reveal();
+    let (reads, _) = asked();
+    for _ in 0..10 {
+        assert!(keys.signed_in(&session).await.unwrap().is_some());
+    }
+    assert_eq!(asked().0, reads + 1);
     let (reads, _) = asked();
     for _ in 0..3 {
         assert!(keys.authenticate(&wrong).await.unwrap().is_none());

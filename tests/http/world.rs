@@ -21,12 +21,15 @@ use clickledger_core::ports::{
 use clickledger_core::service::ads::AdsService;
 use clickledger_core::service::aggregate::{Aggregate, AggregateConfig, AggregatePorts};
 use clickledger_core::service::click::{ClickConfig, ClickPorts, ClickService};
+use clickledger_core::service::delays::{Delays, Timed};
 use clickledger_core::service::impressions::ImpressionsService;
 use clickledger_core::service::key_ring::KeyRing;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::{CountStores, MetricsConfig, MetricsService};
+use clickledger_core::service::operations::{OperationsPorts, OperationsService};
 use clickledger_core::service::placements::PlacementsService;
 use clickledger_core::service::pump::Pump;
+use clickledger_core::service::rate_limit::RateLimits;
 use clickledger_core::service::reconcile::Restatement;
 use clickledger_core::service::reconciliations::ReconciliationsService;
 use clickledger_embedded::{Catalog, CommitGate, Embedded, OpenOptions, SystemEntropy};
@@ -172,6 +175,8 @@ pub(crate) struct World {
     /// What sealing left.
     pub(crate) seals: MemorySeals,
     pub(crate) orders: Arc<Orders>,
+    /// How long clicks waited to be counted.
+    pub(crate) delays: Delays,
     pub(crate) services: Services,
     pub(crate) router: Router,
     /// An administrator's key.
@@ -185,6 +190,15 @@ impl World {
     }
 
     pub(crate) async fn with(config: EdgeConfig) -> Self {
+        Self::made(config, RateLimits::default()).await
+    }
+
+    /// Under these limits.
+    pub(crate) async fn limited(limits: RateLimits) -> Self {
+        Self::made(EdgeConfig::default(), limits).await
+    }
+
+    async fn made(config: EdgeConfig, limits: RateLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(SetClock(AtomicI64::new(NOW_MS)));
         let gate = CommitGate::default();
@@ -208,17 +222,22 @@ impl World {
             clock: clock.clone(),
             entropy: entropy.clone(),
         };
-        let keys = Arc::new(KeysService::new(
-            Arc::new(store.keys()),
-            clock.clone(),
-            entropy.clone(),
-        ));
+        let keys = KeysService::new(Arc::new(store.keys()), clock.clone(), entropy.clone());
+        let keys = Arc::new(keys.limited(limits));
         let (seals, orders) = (MemorySeals::default(), Arc::new(Orders::default()));
         let sealed = Arc::new(seals.clone());
         let stores = CountStores {
             buckets: Arc::new(store.buckets()),
             manifests: sealed.clone(),
             sealed: sealed.clone(),
+        };
+        let delays = Delays::default();
+        let operations = OperationsPorts {
+            buckets: Arc::new(store.buckets()),
+            manifests: sealed.clone(),
+            reports: sealed.clone(),
+            gauges: Arc::new(store.gauges()),
+            clock: clock.clone(),
         };
         let services = Services {
             click: Arc::new(ClickService::new(
@@ -244,6 +263,7 @@ impl World {
             metrics: MetricsService::new(stores, clock.clone(), MetricsConfig::default()),
             reconciliations: ReconciliationsService::new(sealed.clone(), sealed),
             restatements: orders.clone(),
+            operations: OperationsService::new(operations, delays.clone()),
             clock: clock.clone(),
             ready: Arc::new(AlwaysReady),
         };
@@ -256,6 +276,7 @@ impl World {
             keys,
             seals,
             orders,
+            delays,
             router: router(services.clone(), config),
             services,
             admin,
@@ -365,7 +386,8 @@ impl World {
             clock: self.clock.clone(),
         };
         let aggregate = Aggregate::new(ports, AggregateConfig::default(), Mutation::default());
-        let pump = Pump::new(Arc::new(self.store.stream()), Arc::new(aggregate), 1000);
+        let timed = Timed::new(Arc::new(aggregate), self.delays.clone(), self.clock.clone());
+        let pump = Pump::new(Arc::new(self.store.stream()), Arc::new(timed), 1000);
         let stream = self.store.stream();
         for shard in stream.shards().await.unwrap() {
             while pump.shard(&shard).await.unwrap().more {}

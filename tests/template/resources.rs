@@ -159,7 +159,7 @@ fn tables_are_on_demand_encrypted_and_recoverable_but_for_claims() {
     }
     assert_eq!(
         with_ttl,
-        BTreeSet::from(["BucketsTable", "ClaimsTable", "LanesTable"])
+        BTreeSet::from(["BucketsTable", "ClaimsTable", "KeysTable", "LanesTable"])
     );
 }
 

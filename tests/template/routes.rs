@@ -20,7 +20,7 @@ fn function_of(tag: &str) -> &'static str {
     match tag {
         "click" => "Click",
         "ads" | "placements" => "Placement",
-        "metrics" | "reconciliations" | "keys" | "health" => "Query",
+        "metrics" | "reconciliations" | "operations" | "keys" | "session" | "health" => "Query",
         other => panic!("no function serves the tag {other}"),
     }
 }

@@ -1,13 +1,16 @@
-//! What the functions behind the HTTP API share: what their environment says about clients and proxies, and what they load
-//! again while they serve.
+//! What the functions behind the HTTP API share: what their environment says about clients, proxies and limits, and what they
+//! load again while they serve.
 //!
 //! Invariant: no proxy is trusted unless both its hops and its secret are given.
 
 mod fresh;
 
+use std::num::NonZeroU32;
+
 use axum::http::HeaderName;
 use clickledger_aws::{Aws, Patience};
 use clickledger_core::ports::PortError;
+use clickledger_core::service::rate_limit::RateLimits;
 use clickledger_http::{EdgeConfig, Forwarding, ProxySecret, TrustedProxy};
 use clickledger_lambda::config::{self, ConfigError};
 
@@ -16,6 +19,8 @@ pub use fresh::{with_fresh_snapshot, with_fresh_token_keys};
 const HOPS: &str = "CLICKLEDGER_PROXY_HOPS";
 const SECRET: &str = "CLICKLEDGER_PROXY_SECRET_ARN";
 const COUNTRY: &str = "CLICKLEDGER_COUNTRY_HEADER";
+const KEY_LIMIT: &str = "CLICKLEDGER_RATE_LIMIT";
+const ADMIN_LIMIT: &str = "CLICKLEDGER_ADMIN_RATE_LIMIT";
 /// Where the proxy sends its secret.
 const SECRET_HEADER: HeaderName = HeaderName::from_static("x-clickledger-proxy-secret");
 
@@ -55,6 +60,32 @@ pub async fn config(aws: &Aws) -> Result<EdgeConfig, EdgeError> {
         });
     }
     Ok(edge)
+}
+
+/// How often keys may ask, of each environment of a function by itself.
+///
+/// # Errors
+/// A variable is bad.
+pub fn rate_limits() -> Result<RateLimits, ConfigError> {
+    let limit = |name: &str, usual| match config::number(name)? {
+        None => Ok(usual),
+        Some(number) => u32::try_from(number)
+            .ok()
+            .and_then(NonZeroU32::new)
+            .ok_or_else(|| {
+                bad(
+                    name,
+                    "a number of requests a minute, at least 1",
+                    number.to_string(),
+                )
+            }),
+    };
+    let usual = RateLimits::default();
+    Ok(RateLimits {
+        key: limit(KEY_LIMIT, usual.key)?,
+        admin: limit(ADMIN_LIMIT, usual.admin)?,
+        ..usual
+    })
 }
 
 fn bad(name: &str, must: &'static str, value: String) -> ConfigError {

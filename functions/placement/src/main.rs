@@ -52,7 +52,7 @@ async fn run() -> Result<()> {
             entropy.clone(),
             token_ms,
         ),
-        KeysService::new(api_keys, clock, entropy),
+        KeysService::new(api_keys, clock, entropy).limited(clickledger_edge::rate_limits()?),
         edge?,
     );
     let router = handler::keep_up(router, ring);

@@ -1,4 +1,4 @@
-//! The routes of metrics and keys behind the HTTP API, with health and the API's description.
+//! The routes of metrics, operations, sessions and keys behind the HTTP API, with health and the API's description.
 //!
 //! Invariant: whatever no route takes is answered with a problem document; the description is of the whole API.
 
@@ -11,9 +11,11 @@ use clickledger_core::ports::{AdCatalog, Clock};
 use clickledger_core::service::ads::AdsService;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::MetricsService;
+use clickledger_core::service::operations::OperationsService;
 use clickledger_core::service::placements::PlacementsService;
 use clickledger_http::{
-    EdgeConfig, Readiness, dashboard_router, document_router, edge, health_router, keys_router, query_router,
+    EdgeConfig, Readiness, dashboard_router, document_router, edge, health_router, keys_router,
+    operations_router, query_router, session_router,
 };
 
 /// What the routes work with.
@@ -22,6 +24,7 @@ pub(crate) struct Query {
     pub(crate) ads: AdsService,
     pub(crate) placements: PlacementsService,
     pub(crate) keys: KeysService,
+    pub(crate) operations: OperationsService,
     pub(crate) catalog: Arc<dyn AdCatalog>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -38,6 +41,12 @@ pub(crate) fn router(query: Query, config: EdgeConfig) -> Router {
         query.clock,
         Arc::clone(&config),
     )
+    .merge(operations_router(
+        query.operations,
+        Arc::clone(&keys),
+        Arc::clone(&config),
+    ))
+    .merge(session_router(Arc::clone(&keys), Arc::clone(&config)))
     .merge(keys_router(keys, Arc::clone(&config)))
     .merge(health_router(Arc::new(TablesAnswer(query.catalog))))
     .merge(document_router())

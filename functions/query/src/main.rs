@@ -1,6 +1,6 @@
-//! The function `query`: advertisers' metrics, API keys, health, and the API's description.
+//! The function `query`: advertisers' metrics, API keys and sessions, how the whole stands, health, and the API's description.
 //!
-//! Invariant: it changes nothing but API keys, and holds no key that signs impressions.
+//! Invariant: it changes nothing but API keys and sessions, and holds no key that signs impressions.
 
 mod handler;
 
@@ -9,8 +9,10 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 use clickledger_aws::{Aws, CatalogOptions, Patience, SystemClock, SystemEntropy};
 use clickledger_core::service::ads::AdsService;
+use clickledger_core::service::delays::Delays;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::{CountStores, MetricsConfig, MetricsService};
+use clickledger_core::service::operations::{OperationsPorts, OperationsService};
 use clickledger_core::service::placements::PlacementsService;
 use clickledger_lambda::{block_on, http, telemetry};
 use futures_util::join;
@@ -35,13 +37,21 @@ async fn run() -> Result<()> {
         manifests: Arc::new(aws.hours(Patience::UNHURRIED)?),
         sealed: Arc::new(aws.sealed_counts(Patience::UNHURRIED)?),
     };
+    let operations = OperationsPorts {
+        buckets: stores.buckets.clone(),
+        manifests: stores.manifests.clone(),
+        reports: Arc::new(aws.hours(Patience::UNHURRIED)?),
+        gauges: Arc::new(aws.gauges(Patience::UNHURRIED)?),
+        clock: clock.clone(),
+    };
     let api_keys = Arc::new(aws.keys(Patience::START)?);
     let (edge, ()) = join!(clickledger_edge::config(&aws), aws.warm(&["dynamodb"]));
     let query = Query {
         metrics: MetricsService::new(stores, clock.clone(), MetricsConfig::default()),
         ads: AdsService::new(catalog.clone(), clock.clone(), entropy.clone()),
         placements: PlacementsService::new(catalog.clone(), clock.clone(), entropy.clone()),
-        keys: KeysService::new(api_keys, clock.clone(), entropy),
+        keys: KeysService::new(api_keys, clock.clone(), entropy).limited(clickledger_edge::rate_limits()?),
+        operations: OperationsService::new(operations, Delays::default()),
         catalog,
         clock,
     };

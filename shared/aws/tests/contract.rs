@@ -23,6 +23,7 @@ use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::ports::{
     ClickStream, Outgoing, PortResult, Position, Shard, ShardReader, StreamRecord,
 };
+use clickledger_testkit::contract::gauges::Gauged;
 use emulator::Emulator;
 use resources::Account;
 
@@ -160,6 +161,18 @@ async fn open_stream() -> (Halves, Alive) {
     (Halves(stream, shards), account.emulator)
 }
 
+async fn open_gauges() -> (Gauged, Alive) {
+    let account = Account::with_queue().await;
+    account.bucket().await;
+    let gauged = Gauged {
+        spill: Arc::new(account.aws.spill(Patience::UNHURRIED).unwrap()),
+        quarantine: Arc::new(account.aws.quarantine(Patience::UNHURRIED).unwrap()),
+        gauges: Arc::new(account.aws.gauges(Patience::UNHURRIED).unwrap()),
+    };
+    (gauged, account.emulator)
+}
+
+clickledger_testkit::gauges_contract!(open_gauges);
 clickledger_testkit::claim_store_contract!(open_claims);
 clickledger_testkit::click_stream_contract!(open_stream);
 clickledger_testkit::bucket_store_contract!(open_buckets);

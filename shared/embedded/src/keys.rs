@@ -1,11 +1,12 @@
-//! API keys: of each, only the hash of its secret.
+//! API keys and sessions: of each, only the hash of its secret.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use clickledger_core::domain::api_key::{ApiKey, KeyId};
+use clickledger_core::domain::session::Session;
 use clickledger_core::ports::{ApiKeys, Changed, PortResult};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::failure::{Damaged, Failure};
 use crate::group::Group;
@@ -43,6 +44,9 @@ fn select(conn: &Connection, sql: &str, first: &str, limit: i64) -> Result<Vec<A
     }
     Ok(found)
 }
+
+/// Sessions that are over; by index.
+pub(crate) const EXPIRED: &str = "DELETE FROM sessions WHERE expires_ms <= ?1";
 
 const COLUMNS: &str =
     "SELECT key_id, secret_sha256, scope, created_ms, revoked_ms, last_used_ms FROM api_keys";
@@ -122,5 +126,69 @@ impl ApiKeys for Keys {
             Ok(())
         };
         self.store.queue.submit(touch).await
+    }
+
+    async fn begin_session(&self, session: &Session) -> PortResult<Changed> {
+        let session = session.clone();
+        let begin = move |group: &mut Group<'_>| {
+            group
+                .conn
+                .prepare_cached(EXPIRED)?
+                .execute([session.created_ms])?;
+            let begun = group
+                .conn
+                .prepare_cached(
+                    "INSERT INTO sessions(session_id, secret_sha256, key_id, created_ms, expires_ms)
+                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+                )?
+                .execute((
+                    session.session_id.as_str(),
+                    session.secret_sha256,
+                    session.key_id.as_str(),
+                    session.created_ms,
+                    session.expires_ms,
+                ))?;
+            Ok(if begun > 0 {
+                Changed::Done
+            } else {
+                Changed::Conflict
+            })
+        };
+        self.store.queue.submit(begin).await
+    }
+
+    async fn session(&self, session_id: &KeyId) -> PortResult<Option<Session>> {
+        let session_id = session_id.clone();
+        let query = move |conn: &Connection| {
+            let found = conn
+                .prepare_cached(
+                    "SELECT secret_sha256, key_id, created_ms, expires_ms FROM sessions WHERE session_id = ?1",
+                )?
+                .query_row([session_id.as_str()], |row| {
+                    Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
+                })
+                .optional()?;
+            let Some((secret_sha256, key_id, created_ms, expires_ms)) = found else {
+                return Ok(None);
+            };
+            Ok(Some(Session {
+                session_id,
+                secret_sha256,
+                key_id: key_id.parse().map_err(|_| Damaged("session"))?,
+                created_ms,
+                expires_ms,
+            }))
+        };
+        self.store.readers.read(query).await
+    }
+
+    async fn end_session(&self, session_id: &KeyId) -> PortResult<()> {
+        let session_id = session_id.to_string();
+        let end = move |group: &mut Group<'_>| {
+            let sql = "DELETE FROM sessions WHERE session_id = ?1";
+            group.conn.prepare_cached(sql)?.execute([&session_id])?;
+            Ok(())
+        };
+        self.store.queue.submit(end).await
     }
 }

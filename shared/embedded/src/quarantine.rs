@@ -1,6 +1,6 @@
 //! Quarantine: `quarantine/dt=YYYY-MM-DD.ndjson`, by the day of arrival, one JSON object a line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -26,6 +26,10 @@ impl QuarantineFiles {
             folder: Arc::new(folder),
             appending: Arc::default(),
         }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 }
 

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use crate::OpenError;
 
 /// What this code reads and writes. A change of the tables raises it.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// The database's file in the data folder.
 pub(crate) const FILE: &str = "clickledger.db";
@@ -96,6 +96,14 @@ CREATE TABLE seal_reports(
     hour INTEGER NOT NULL, at_ms INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY(hour, at_ms)) WITHOUT ROWID;
 ";
 
+/// What version 4 brought: sessions.
+const SESSIONS: &str = "
+CREATE TABLE sessions(
+    session_id TEXT PRIMARY KEY, secret_sha256 BLOB NOT NULL, key_id TEXT NOT NULL, created_ms INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX sessions_by_expiry ON sessions(expires_ms);
+";
+
 /// Which connection it is: how much memory it may take (KiB of page cache) and how long it waits for others.
 pub(crate) struct Role {
     cache_kib: u32,
@@ -151,13 +159,14 @@ pub(crate) fn connect(file: &Path, role: &Role) -> rusqlite::Result<Connection> 
 /// again, and nothing else gets cheaper.
 pub(crate) const PAGE_BYTES: u32 = 4096;
 
-/// Makes the tables of a new database; of an old one, checks the version, and brings version 2 to this one.
+/// Makes the tables of a new database; of an old one, checks the version, and brings versions 2 and 3 to this one.
 pub(crate) fn prepare(conn: &mut Connection, dir: &Path) -> Result<(), OpenError> {
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let tables: i64 = tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
         tx.execute_batch(TABLES)?;
         tx.execute_batch(SEALING)?;
+        tx.execute_batch(SESSIONS)?;
         put_meta(&tx, "schema_version", VERSION.into())?;
         tx.commit()?;
         return Ok(());
@@ -174,8 +183,11 @@ pub(crate) fn prepare(conn: &mut Connection, dir: &Path) -> Result<(), OpenError
     };
     match found {
         Some(found) if found == i64::from(VERSION) => Ok(()),
-        Some(2) => {
-            bring_sealing(&tx, dir)?;
+        Some(found @ 2..=3) => {
+            if found < 3 {
+                bring_sealing(&tx, dir)?;
+            }
+            tx.execute_batch(SESSIONS)?;
             put_meta(&tx, "schema_version", VERSION.into())?;
             tx.commit()?;
             Ok(())
@@ -237,6 +249,7 @@ mod tests {
             crate::seals::DAY_VERSIONS,
             crate::seals::FORGET_HOURS,
             crate::seals::FORGET_DAYS,
+            crate::keys::EXPIRED,
         ] {
             let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
             let parameters = vec![1_i64; explain.parameter_count()];

@@ -13,8 +13,8 @@ use crate::queue::Queue;
 use crate::readers::Readers;
 use crate::writer::Writer;
 use crate::{
-    Buckets, Catalog, Claims, CommitGate, Keys, Lake, LakeFolder, Lanes, QuarantineFiles, Seals, SpillTable,
-    Stream, TokenKeySafe, schema,
+    Buckets, Catalog, Claims, CommitGate, FolderGauges, Keys, Lake, LakeFolder, Lanes, QuarantineFiles,
+    Seals, SpillTable, Stream, TokenKeySafe, schema,
 };
 
 /// An open data folder. Cloning is cheap; the folder is closed by [`Embedded::close`], or when the last handle is dropped.
@@ -174,6 +174,11 @@ impl Embedded {
     /// `Quarantine`.
     pub fn quarantine(&self) -> QuarantineFiles {
         self.quarantine.clone()
+    }
+
+    /// `Gauges`.
+    pub fn gauges(&self) -> FolderGauges {
+        FolderGauges::new(Arc::clone(&self.store), self.quarantine.folder().to_owned())
     }
 
     /// `RawLake`; all handles share the open files.

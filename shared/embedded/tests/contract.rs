@@ -3,9 +3,12 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use clickledger_embedded::{
     Buckets, Catalog, Claims, Embedded, Keys, Lanes, OpenOptions, Seals, SpillTable, Stream, TokenKeySafe,
 };
+use clickledger_testkit::contract::gauges::Gauged;
 use tempfile::TempDir;
 
 fn folder() -> (Embedded, TempDir) {
@@ -34,6 +37,17 @@ opened_by! {
     open_spill: SpillTable => spill,
 }
 
+async fn open_gauges() -> (Gauged, TempDir) {
+    let (store, dir) = folder();
+    let gauged = Gauged {
+        spill: Arc::new(store.spill()),
+        quarantine: Arc::new(store.quarantine()),
+        gauges: Arc::new(store.gauges()),
+    };
+    (gauged, dir)
+}
+
+clickledger_testkit::gauges_contract!(open_gauges);
 clickledger_testkit::claim_store_contract!(open_claims);
 clickledger_testkit::click_stream_contract!(open_stream);
 clickledger_testkit::bucket_store_contract!(open_buckets);

@@ -24,8 +24,9 @@ use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::{HOUR_MS, Hour, Minute};
 use clickledger_core::domain::verdict::Verdict;
 use clickledger_core::ports::{
-    BucketStore, Claim, ClaimStore, Claimed, ClickStream, Clock, LaneLog, Manifests, Outgoing, PortError,
-    Position, Quarantine, Quarantined, RawLake, SealStore, ShardReader, Spill, StreamRecord, TokenKeys,
+    ApiKeys, BucketStore, Claim, ClaimStore, Claimed, ClickStream, Clock, LaneLog, Manifests, Outgoing,
+    PortError, Position, Quarantine, Quarantined, RawLake, SealStore, ShardReader, Spill, StreamRecord,
+    TokenKeys,
 };
 use clickledger_embedded::{CommitGate, Embedded, OpenError, OpenOptions};
 
@@ -374,7 +375,7 @@ async fn folder_of_another_version_says_what_to_do() {
             error,
             OpenError::OtherSchema {
                 found: 99,
-                expected: 3,
+                expected: 4,
                 ..
             }
         ),
@@ -382,13 +383,14 @@ async fn folder_of_another_version_says_what_to_do() {
     );
     let text = error.to_string();
     assert!(
-        text.contains("version 99") && text.contains("version 3") && text.contains("choose another"),
+        text.contains("version 99") && text.contains("version 4") && text.contains("choose another"),
         "{text}"
     );
 }
 
-/// What version 3 added, taken away again: the other tables are version 2's.
+/// What versions 3 and 4 added, taken away again: the other tables are version 2's.
 const BACK_TO_VERSION_2: &str = "
+    DROP TABLE sessions;
     DROP TABLE manifests; DROP TABLE day_manifests; DROP TABLE leases; DROP TABLE sealed_hours; DROP TABLE sealed_days;
     DROP TABLE rulings; DROP TABLE corrections; DROP TABLE seal_reports;
     CREATE TABLE dirty_hours(hour INTEGER PRIMARY KEY);
@@ -437,6 +439,28 @@ async fn folder_of_version_2_is_brought_to_this_one() {
         )
         .unwrap();
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn folder_of_version_3_is_brought_to_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 1);
+    let hour = Hour::of(NOW_MS);
+    store.seals().mark_dirty(&[hour]).await.unwrap();
+    store.close().await;
+    let file = dir.path().join("clickledger.db");
+    let conn = rusqlite::Connection::open(&file).unwrap();
+    conn.execute_batch("DROP TABLE sessions; UPDATE meta SET value = 3 WHERE key = 'schema_version'")
+        .unwrap();
+    drop(conn);
+    for _ in 0..2 {
+        let store = open(dir.path(), 1);
+        let dirty = store.seals().dirty(Hour(0), Hour(i64::MAX)).await.unwrap();
+        assert_eq!(dirty, [hour]);
+        let session_id = "AAAAAAAAAAAA".parse().unwrap();
+        assert_eq!(store.keys().session(&session_id).await.unwrap(), None);
+        store.close().await;
+    }
 }
 
 /// A crash in the middle of bringing a folder forward leaves it as it was.

@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::{EdgeConfig, Limits};
 use crate::problem::{Kind, Problem, request_id};
+use crate::standing::Told;
 
 /// Makes a part a whole: whatever no route takes is answered with a problem document, and limits and panics are seen to.
 pub fn edge(part: OpenApiRouter, config: &EdgeConfig) -> Router {
@@ -36,14 +37,16 @@ async fn method_not_allowed() -> Problem {
     )
 }
 
-async fn guard(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+async fn guard(State(limits): State<Limits>, mut request: Request, next: Next) -> Response {
     if let Err(problem) = check(&limits, &request) {
         return with_headers(problem.into_response());
     }
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = || route.as_ref().map_or("", MatchedPath::as_str);
-    let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+    let told = Told::default();
+    request.extensions_mut().insert(told.clone());
+    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(_) => {
             // The panic's own text goes where the process's panics go; it may quote the request, so not into our log.
@@ -54,6 +57,7 @@ async fn guard(State(limits): State<Limits>, request: Request, next: Next) -> Re
                 .into_response()
         }
     };
+    told.write(response.headers_mut());
     tracing::debug!(%method, route = route(), status = response.status().as_u16(), "answered");
     with_headers(response)
 }

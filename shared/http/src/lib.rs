@@ -1,8 +1,8 @@
 //! HTTP routers over the services: the same router runs in Lambda and in `serve`.
 //!
 //! [`router`] is all of it. Each of its parts ([`click_router`], [`placement_router`], [`query_router`], [`keys_router`],
-//! [`reconciliations_router`], [`health_router`], [`document_router`], [`dashboard_router`], [`demo_router`]) can be served alone:
-//! [`edge()`] makes a part a whole.
+//! [`session_router`], [`reconciliations_router`], [`operations_router`], [`health_router`], [`document_router`],
+//! [`dashboard_router`], [`demo_router`]) can be served alone: [`edge()`] makes a part a whole.
 //!
 //! Invariant: every answer that is an error is a problem document (RFC 9457), also where no handler is reached or one panics;
 //! a click's destination comes from its ad alone.
@@ -31,6 +31,7 @@ mod keys;
 mod openapi;
 mod openapi_complete;
 mod openapi_page;
+mod operations;
 mod owners;
 mod params;
 mod placements;
@@ -38,6 +39,9 @@ mod problem;
 mod reconciliations;
 mod reconciliations_schema;
 mod request_body;
+mod same_origin;
+mod session;
+mod standing;
 mod to_the_end;
 mod version;
 
@@ -50,6 +54,7 @@ use clickledger_core::service::click::ClickService;
 use clickledger_core::service::impressions::ImpressionsService;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::MetricsService;
+use clickledger_core::service::operations::OperationsService;
 use clickledger_core::service::placements::PlacementsService;
 use clickledger_core::service::reconciliations::ReconciliationsService;
 
@@ -64,10 +69,12 @@ pub use edge::edge;
 pub use health::{Readiness, health_router};
 pub use keys::keys_router;
 pub use openapi::{description, document_router};
+pub use operations::operations_router;
 pub use placements::placement_router;
 pub use problem::{Kind, Problem};
 pub use reconciliations::{Restatements, reconciliations_router};
 pub use reconciliations_schema::ReportView;
+pub use session::session_router;
 
 /// The services behind the routes.
 #[derive(Clone)]
@@ -88,6 +95,8 @@ pub struct Services {
     pub reconciliations: ReconciliationsService,
     /// Recounting past ranges.
     pub restatements: Arc<dyn Restatements>,
+    /// How the whole stands.
+    pub operations: OperationsService,
     /// Now.
     pub clock: Arc<dyn Clock>,
     /// Whether requests can be served.
@@ -112,6 +121,7 @@ pub fn router(services: Services, config: EdgeConfig) -> Router {
         metrics,
         reconciliations,
         restatements,
+        operations,
         clock,
         ready,
     } = services;
@@ -141,6 +151,8 @@ pub fn router(services: Services, config: EdgeConfig) -> Router {
             clock,
             shared(),
         ))
+        .merge(operations_router(operations, Arc::clone(&keys), shared()))
+        .merge(session_router(Arc::clone(&keys), shared()))
         .merge(keys_router(keys, shared()))
         .merge(health_router(ready));
     if let Some(demo) = demo {

@@ -9,12 +9,16 @@ use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use utoipa::OpenApi;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::auth::READS_BY_POST;
 use crate::openapi_complete::complete;
 use crate::openapi_page;
-use crate::{ads, click, counts, health, keys, placements, reconciliations};
+use crate::session::COOKIE;
+use crate::{ads, click, counts, health, keys, operations, placements, reconciliations, session};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -29,7 +33,9 @@ use crate::{ads, click, counts, health, keys, placements, reconciliations};
         (name = "placements"),
         (name = "metrics"),
         (name = "reconciliations", description = "What sealing found and corrected"),
+        (name = "operations", description = "Administrators only"),
         (name = "keys", description = "Administrators only"),
+        (name = "session", description = "Signing in to the dashboard: the session's cookie reads what its key may read"),
         (name = "health"),
     )
 )]
@@ -63,20 +69,34 @@ fn document() -> utoipa::openapi::OpenApi {
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("clk_<key_id>_<secret>")
         .build();
-    document
-        .components
-        .get_or_insert_default()
-        .add_security_scheme("key", SecurityScheme::Http(bearer));
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("key", SecurityScheme::Http(bearer));
+    let cookie = ApiKeyValue::new(COOKIE);
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     for part in [
         click::described(),
         placements::described(),
         ads::described(),
         counts::described(),
         reconciliations::described(),
+        operations::described(),
         keys::described(),
+        session::described(),
         health::described(),
     ] {
         document.merge(part);
+    }
+    // Where nothing is changed a session does as well as a key.
+    for (path, item) in &mut document.paths.paths {
+        let posted = item
+            .post
+            .as_mut()
+            .filter(|_| READS_BY_POST.contains(&path.as_str()));
+        for reading in item.get.as_mut().into_iter().chain(posted) {
+            if let Some(security) = reading.security.as_mut().filter(|_| path.starts_with("/v1/")) {
+                security.push(SecurityRequirement::new::<_, _, String>("session", []));
+            }
+        }
     }
     document
 }

@@ -130,7 +130,7 @@ fn add_responses(path: &str, method: &str, operation: &mut Value) {
     let like_others = responses.remove("4XX").is_some();
     // Every request may be too long, and every handler may break.
     let mut statuses = vec!["431", "500"];
-    if path.starts_with("/v1/") {
+    if path.starts_with("/v1/") || path == "/dashboard/session" {
         statuses.extend(["400", "503"]);
         if path.contains('{') {
             statuses.push("404");

@@ -42,6 +42,8 @@ pub enum Kind {
     RangeTooLarge,
     /// 422: no ad may lead there.
     InvalidRedirectUrl,
+    /// 429: too often; `Retry-After` says when it may be tried again.
+    RateLimited,
     /// 431: path, query or headers are too long.
     HeadersTooLarge,
     /// 500
@@ -106,6 +108,7 @@ impl Kind {
                 "No ad may lead there",
                 StatusCode::UNPROCESSABLE_ENTITY,
             ),
+            Self::RateLimited => ("rate-limited", "Too many requests", StatusCode::TOO_MANY_REQUESTS),
             Self::HeadersTooLarge => (
                 "headers-too-large",
                 "The address or the headers are too long",

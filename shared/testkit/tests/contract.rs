@@ -8,9 +8,10 @@ use std::sync::Arc;
 use clickledger_core::domain::time::Hour;
 use clickledger_core::ports::LakeReader;
 use clickledger_testkit::contract::NOW_MS;
+use clickledger_testkit::contract::gauges::Gauged;
 use clickledger_testkit::memory::{
-    MemoryBuckets, MemoryCatalog, MemoryClaims, MemoryHeartbeatLog, MemoryKeys, MemoryLakeReader,
-    MemoryLanes, MemorySeals, MemorySpill, MemoryStream, MemoryTokenKeys, StreamOptions,
+    MemoryBuckets, MemoryCatalog, MemoryClaims, MemoryGauges, MemoryHeartbeatLog, MemoryKeys,
+    MemoryLakeReader, MemoryLanes, MemorySeals, MemorySpill, MemoryStream, MemoryTokenKeys, StreamOptions,
 };
 use clickledger_testkit::sim_rng::SimRng;
 use clickledger_testkit::virtual_time::VirtualTime;
@@ -57,6 +58,17 @@ async fn open_resharded() -> (MemoryStream, ()) {
     (stream, ())
 }
 
+async fn open_gauges() -> (Gauged, ()) {
+    let gauges = MemoryGauges::default();
+    let gauged = Gauged {
+        spill: Arc::new(gauges.spill.clone()),
+        quarantine: Arc::new(gauges.quarantine.clone()),
+        gauges: Arc::new(gauges),
+    };
+    (gauged, ())
+}
+
+clickledger_testkit::gauges_contract!(open_gauges);
 clickledger_testkit::claim_store_contract!(open_claims);
 clickledger_testkit::click_stream_contract!(open_stream);
 clickledger_testkit::bucket_store_contract!(open_buckets);

@@ -10,10 +10,12 @@ use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::Minute;
 use clickledger_core::domain::verdict::Verdict;
 use clickledger_core::ports::BucketStore;
+use clickledger_core::service::delays::Delays;
 use clickledger_core::service::metrics::{CountStores, MetricsConfig};
+use clickledger_core::service::operations::OperationsPorts;
 use clickledger_lambda::http::{HttpEvent, answer};
 use clickledger_testkit::faulty::{FaultPlan, Faults, FaultyCatalog};
-use clickledger_testkit::memory::{MemoryBuckets, MemoryCatalog, MemoryKeys};
+use clickledger_testkit::memory::{MemoryBuckets, MemoryCatalog, MemoryGauges, MemoryKeys, MemorySeals};
 use clickledger_testkit::sim_rng::SimRng;
 use clickledger_testkit::virtual_time::VirtualTime;
 use serde_json::{Value, json};
@@ -68,18 +70,29 @@ impl World {
         for outcome in time.block_on(buckets.commit(vec![counted])) {
             outcome.unwrap();
         }
+        let (buckets, seals) = (Arc::new(buckets), Arc::new(MemorySeals::default()));
         let keys = KeysService::new(Arc::new(MemoryKeys::default()), clock.clone(), rng.clone());
         let key = PresentedKey::generate([1; 9], [2; 32]);
         time.block_on(keys.insert(&key, scope)).unwrap();
         let query = Query {
             metrics: MetricsService::new(
-                CountStores::unsealed(Arc::new(buckets)),
+                CountStores::unsealed(buckets.clone()),
                 clock.clone(),
                 MetricsConfig::default(),
             ),
             ads: AdsService::new(catalog.clone(), clock.clone(), rng.clone()),
             placements: PlacementsService::new(catalog.clone(), clock.clone(), rng),
             keys,
+            operations: OperationsService::new(
+                OperationsPorts {
+                    buckets: buckets.clone(),
+                    manifests: seals.clone(),
+                    reports: seals,
+                    gauges: Arc::new(MemoryGauges::default()),
+                    clock: clock.clone(),
+                },
+                Delays::default(),
+            ),
             catalog,
             clock,
         };

@@ -1,4 +1,6 @@
-//! API keys: one item for each, with the secret's hash.
+//! API keys and sessions: one item for each, with the secret's hash.
+//!
+//! Invariant: only a key's item has `listed`, only a session's has `session_of`; neither is read as the other.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -6,6 +8,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use clickledger_core::domain::api_key::{ApiKey, KeyId, Scope};
 use clickledger_core::domain::ids::{AdvertiserId, PlacementId};
+use clickledger_core::domain::session::Session;
 use clickledger_core::ports::{ApiKeys, Changed, PortResult};
 
 use super::conditional;
@@ -109,9 +112,7 @@ fn scope(item: &Item) -> PortResult<Scope> {
 fn of_item(item: &Item) -> PortResult<ApiKey> {
     Ok(ApiKey {
         key_id: parsed(item, "key_id")?,
-        secret_sha256: bytes(item, "secret_sha256")?
-            .try_into()
-            .map_err(|_| damaged("secret_sha256"))?,
+        secret_sha256: secret(item)?,
         scope: scope(item)?,
         created_ms: number(item, "created_ms")?,
         revoked_ms: optional_number(item, "revoked_ms")?,
@@ -119,11 +120,63 @@ fn of_item(item: &Item) -> PortResult<ApiKey> {
     })
 }
 
+/// Without `listed`, so that no list of keys has it; DynamoDB deletes it some time after `expires`.
+fn of_session(session: &Session) -> Item {
+    item([
+        ("key_id", s(session.session_id.as_str())),
+        ("session_of", s(session.key_id.as_str())),
+        ("secret_sha256", b(session.secret_sha256)),
+        ("created_ms", n(session.created_ms)),
+        ("expires_ms", n(session.expires_ms)),
+        ("expires", n(session.expires_ms.div_euclid(1_000) + 1)),
+    ])
+}
+
+fn to_session(item: &Item) -> PortResult<Session> {
+    Ok(Session {
+        session_id: parsed(item, "key_id")?,
+        secret_sha256: secret(item)?,
+        key_id: parsed(item, "session_of")?,
+        created_ms: number(item, "created_ms")?,
+        expires_ms: number(item, "expires_ms")?,
+    })
+}
+
+fn secret(item: &Item) -> PortResult<[u8; 32]> {
+    bytes(item, "secret_sha256")?
+        .try_into()
+        .map_err(|_| damaged("secret_sha256"))
+}
+
 impl Keys {
-    /// Updates a key that is there; says whether it was.
+    /// The item of this id, read strongly consistent.
+    async fn item(&self, key_id: &KeyId) -> PortResult<Option<Item>> {
+        let get = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key("key_id", s(key_id.as_str()));
+        let read = || async { get.clone().send().await.map_err(failure::of_sdk) };
+        Ok(self.patience.run(read).await?.item)
+    }
+
+    /// Puts an item whose id must not be taken.
+    async fn put_new(&self, item: Item) -> PortResult<Changed> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(key_id)");
+        conditional::put(put, self.patience).await
+    }
+
+    /// Updates an item that is there and has this attribute; says whether it was.
     async fn update(
         &self,
         key_id: &KeyId,
+        has: &str,
         update: impl Fn(UpdateItemFluentBuilder) -> UpdateItemFluentBuilder + Sync,
     ) -> PortResult<bool> {
         let started = self
@@ -131,7 +184,7 @@ impl Keys {
             .update_item()
             .table_name(&self.table)
             .key("key_id", s(key_id.as_str()))
-            .condition_expression("attribute_exists(key_id)");
+            .condition_expression(format!("attribute_exists({has})"));
         let update = update(started);
         let try_it = || conditional::try_update(update.clone());
         self.patience.run(try_it).await
@@ -141,25 +194,13 @@ impl Keys {
 #[async_trait]
 impl ApiKeys for Keys {
     async fn create(&self, key: &ApiKey) -> PortResult<Changed> {
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(to_item(key)))
-            .condition_expression("attribute_not_exists(key_id)");
-        conditional::put(put, self.patience).await
+        self.put_new(to_item(key)).await
     }
 
     async fn get(&self, key_id: &KeyId) -> PortResult<Option<ApiKey>> {
-        let get = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key("key_id", s(key_id.as_str()));
-        let read = || async { get.clone().send().await.map_err(failure::of_sdk) };
-        let output = self.patience.run(read).await?;
-        output.item.as_ref().map(of_item).transpose()
+        let found = self.item(key_id).await?;
+        let key = found.filter(|item| !item.contains_key("session_of"));
+        key.as_ref().map(of_item).transpose()
     }
 
     async fn list(&self, after: Option<&KeyId>, limit: usize) -> PortResult<Vec<ApiKey>> {
@@ -183,7 +224,7 @@ impl ApiKeys for Keys {
                 .update_expression("SET revoked_ms = if_not_exists(revoked_ms, :now)")
                 .expression_attribute_values(":now", n(now_ms))
         };
-        let found = self.update(key_id, revoke).await?;
+        let found = self.update(key_id, "listed", revoke).await?;
         Ok(if found { Changed::Done } else { Changed::NotFound })
     }
 
@@ -193,6 +234,26 @@ impl ApiKeys for Keys {
                 .update_expression("SET last_used_ms = :hour")
                 .expression_attribute_values(":hour", n(hour_ms))
         };
-        self.update(key_id, touch).await.map(drop)
+        self.update(key_id, "listed", touch).await.map(drop)
+    }
+
+    async fn begin_session(&self, session: &Session) -> PortResult<Changed> {
+        self.put_new(of_session(session)).await
+    }
+
+    async fn session(&self, session_id: &KeyId) -> PortResult<Option<Session>> {
+        let found = self.item(session_id).await?;
+        let session = found.filter(|item| item.contains_key("session_of") && !item.contains_key("ended"));
+        session.as_ref().map(to_session).transpose()
+    }
+
+    /// Marked, not deleted: whoever may delete sessions could delete keys.
+    async fn end_session(&self, session_id: &KeyId) -> PortResult<()> {
+        let end = |update: UpdateItemFluentBuilder| {
+            update
+                .update_expression("SET ended = :ended")
+                .expression_attribute_values(":ended", AttributeValue::Bool(true))
+        };
+        self.update(session_id, "session_of", end).await.map(drop)
     }
 }

@@ -24,6 +24,7 @@ pub mod record;
 pub mod ruling;
 pub mod sealed;
 pub mod sequence;
+pub mod session;
 pub mod time;
 pub mod token;
 pub mod verdict;

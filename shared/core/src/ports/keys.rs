@@ -5,8 +5,10 @@ use async_trait::async_trait;
 use super::PortResult;
 use super::catalog::Changed;
 use crate::domain::api_key::{ApiKey, KeyId};
+use crate::domain::session::Session;
 
-/// API keys, hashed at rest.
+/// API keys, hashed at rest, and the sessions that were begun with them. A session's id is no key's: what asks for a key finds
+/// no session, and the other way round.
 #[async_trait]
 pub trait ApiKeys: Send + Sync {
     /// Stores a new key; [`Changed::Conflict`] if the id is taken.
@@ -19,6 +21,13 @@ pub trait ApiKeys: Send + Sync {
     async fn revoke(&self, key_id: &KeyId, now_ms: i64) -> PortResult<Changed>;
     /// Notes that the key was used in the hour that starts at `hour_ms`.
     async fn touch(&self, key_id: &KeyId, hour_ms: i64) -> PortResult<()>;
+    /// Stores a new session; [`Changed::Conflict`] if the id is taken. Sessions that expired before it was begun may be
+    /// forgotten.
+    async fn begin_session(&self, session: &Session) -> PortResult<Changed>;
+    /// The session of this id, unless it was ended. One that has expired may still be there.
+    async fn session(&self, session_id: &KeyId) -> PortResult<Option<Session>>;
+    /// Ends a session, for good; ending one that is not there is no error.
+    async fn end_session(&self, session_id: &KeyId) -> PortResult<()>;
 }
 
 /// The secrets that tokens are signed with and client data is hashed with.

@@ -6,6 +6,7 @@ mod catalog;
 mod claims;
 mod clock;
 mod error;
+mod gauges;
 mod heartbeats;
 mod keys;
 mod lake;
@@ -28,6 +29,7 @@ pub use catalog::{
 pub use claims::{Claim, ClaimStore, Claimed};
 pub use clock::{Clock, Entropy};
 pub use error::{PortError, PortResult};
+pub use gauges::{Backlog, Gauges};
 pub use heartbeats::{BeatenShard, HeartbeatLog, Heartbeats};
 pub use keys::{ApiKeys, TokenKeyMaterial, TokenKeys};
 pub use lake::RawLake;

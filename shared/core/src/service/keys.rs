@@ -1,20 +1,26 @@
-//! API keys: made, checked, listed, revoked, rotated.
+//! API keys: made, checked, listed, revoked, rotated; and the sessions that are begun with them.
 //!
-//! Invariant: a revoked key opens nothing in the process that revoked it, and nothing anywhere [`CACHED_MS`] later.
+//! Invariant: a revoked key opens nothing in the process that revoked it, and nothing anywhere [`CACHED_MS`] later; the same
+//! holds of its sessions, and of a session that was ended.
 
-use std::collections::HashMap;
+mod recent;
+mod sessions;
+
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::recent::Recent;
+pub use self::sessions::{SESSION_MS, SignIn, SignedIn};
 use super::ads::{ChangeError, FieldError};
+use super::rate_limit::{RateLimiter, RateLimits, Standing, TooMany};
 use super::within::within;
 use crate::domain::api_key::{ApiKey, KeyId, PresentedKey, Scope};
+use crate::domain::session::Session;
 use crate::domain::time::Hour;
 use crate::ports::{ApiKeys, Changed, Clock, Entropy, PortResult};
 
 /// How long a key that was read opens without another read, milliseconds.
 pub const CACHED_MS: i64 = 30_000;
-/// Most keys in memory; only keys that exist are kept there.
-const CACHED_KEYS: usize = 10_000;
 /// Most placements of a publisher's key.
 const MAX_PLACEMENTS: usize = 100;
 /// How long a call waits for the note that its key was used, milliseconds.
@@ -32,18 +38,12 @@ pub enum Inserted {
     Taken,
 }
 
-struct Cached {
+/// A key that was read.
+#[derive(Clone)]
+struct Known {
     key: Arc<ApiKey>,
-    read_ms: i64,
     /// The hour that is noted as its last use.
     touched: Option<i64>,
-}
-
-#[derive(Default)]
-struct Cache {
-    keys: HashMap<KeyId, Cached>,
-    /// How many were revoked here: what was read before the last one may be older than it.
-    revoked: u64,
 }
 
 /// Keeps API keys and says who a caller is.
@@ -51,17 +51,56 @@ pub struct KeysService {
     keys: Arc<dyn ApiKeys>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    cache: Mutex<Cache>,
+    recent: Mutex<Recent<Known>>,
+    sessions: Mutex<Recent<Arc<Session>>>,
+    limits: Limits,
+}
+
+/// How often what may be done.
+struct Limits {
+    keys: RateLimiter<KeyId>,
+    admins: RateLimiter<KeyId>,
+    sign_ins: RateLimiter<Option<IpAddr>>,
+}
+
+impl Limits {
+    fn new(limits: RateLimits, clock: &Arc<dyn Clock>) -> Self {
+        Self {
+            keys: RateLimiter::per_minute(limits.key, Arc::clone(clock)),
+            admins: RateLimiter::per_minute(limits.admin, Arc::clone(clock)),
+            sign_ins: RateLimiter::per_minute(limits.sign_ins, Arc::clone(clock)),
+        }
+    }
 }
 
 impl KeysService {
-    /// A service over these keys.
+    /// A service over these keys, under the usual limits.
     pub fn new(keys: Arc<dyn ApiKeys>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self {
+            limits: Limits::new(RateLimits::default(), &clock),
             keys,
             clock,
             entropy,
-            cache: Mutex::default(),
+            recent: Mutex::default(),
+            sessions: Mutex::default(),
+        }
+    }
+
+    /// The same under these limits; what was asked before does not count.
+    #[must_use]
+    pub fn limited(mut self, limits: RateLimits) -> Self {
+        self.limits = Limits::new(limits, &self.clock);
+        self
+    }
+
+    /// Takes one request from the key's share of this minute.
+    ///
+    /// # Errors
+    /// [`TooMany`]: the share is used up.
+    pub fn admit(&self, key: &ApiKey) -> Result<Standing, TooMany> {
+        match key.scope {
+            Scope::Admin => self.limits.admins.check(&key.key_id),
+            Scope::Advertiser { .. } | Scope::Publisher { .. } => self.limits.keys.check(&key.key_id),
         }
     }
 
@@ -118,25 +157,26 @@ impl KeysService {
         let Ok(presented) = text.parse::<PresentedKey>() else {
             return Ok(None);
         };
+        self.used(&presented.key_id, |key| key.opens(&presented)).await
+    }
+
+    /// The key of this id, if it opens like this; its use is noted.
+    async fn used(
+        &self,
+        key_id: &KeyId,
+        opens: impl Fn(&ApiKey) -> bool + Send,
+    ) -> PortResult<Option<Arc<ApiKey>>> {
         let now_ms = self.clock.now_ms();
-        let (cached, revoked) = {
-            let cache = self.cache();
-            let cached = cache
-                .keys
-                .get(&presented.key_id)
-                .filter(|cached| (cached.read_ms..cached.read_ms + CACHED_MS).contains(&now_ms))
-                .map(|cached| Arc::clone(&cached.key));
-            (cached, cache.revoked)
-        };
-        if let Some(key) = cached {
-            return Ok(key.opens(&presented).then_some(key));
+        let (known, forgotten) = lock(&self.recent).get(key_id, now_ms);
+        if let Some(Known { key, .. }) = known {
+            return Ok(opens(&key).then_some(key));
         }
-        let Some(key) = self.keys.get(&presented.key_id).await?.map(Arc::new) else {
-            self.cache().keys.remove(&presented.key_id);
+        let Some(key) = self.keys.get(key_id).await?.map(Arc::new) else {
+            lock(&self.recent).remove(key_id);
             return Ok(None);
         };
-        let opens = key.opens(&presented);
-        let touch = self.keep(&key, now_ms, opens, revoked);
+        let opens = opens(&key);
+        let touch = self.keep(&key, now_ms, opens, forgotten);
         if let Some(hour_ms) = touch {
             let noted = self.keys.touch(&key.key_id, hour_ms);
             if let Err(error) = within(&*self.clock, TOUCH_MS, noted).await {
@@ -148,31 +188,20 @@ impl KeysService {
 
     /// Keeps what was read at `read_ms`, unless keys were revoked since; says whether the use in this hour is still to be
     /// noted.
-    fn keep(&self, key: &Arc<ApiKey>, read_ms: i64, used: bool, revoked: u64) -> Option<i64> {
+    fn keep(&self, key: &Arc<ApiKey>, read_ms: i64, used: bool, forgotten: u64) -> Option<i64> {
         let hour_ms = Hour::of(read_ms).start_ms();
-        let mut cache = self.cache();
-        if cache.revoked != revoked {
-            return None;
-        }
-        let cache = &mut cache.keys;
-        let noted = cache
-            .get(&key.key_id)
-            .and_then(|cached| cached.touched)
+        let mut recent = lock(&self.recent);
+        let noted = recent
+            .last(&key.key_id)
+            .and_then(|known| known.touched)
             .max(key.last_used_ms);
         let touch = used && noted.is_none_or(|noted| noted < hour_ms);
-        if cache.len() >= CACHED_KEYS && !cache.contains_key(&key.key_id) {
-            cache.retain(|_, cached| read_ms < cached.read_ms + CACHED_MS);
-            if cache.len() >= CACHED_KEYS {
-                cache.clear();
-            }
-        }
-        let cached = Cached {
+        let known = Known {
             key: Arc::clone(key),
-            read_ms,
             touched: if touch { Some(hour_ms) } else { noted },
         };
-        cache.insert(key.key_id.clone(), cached);
-        touch.then_some(hour_ms)
+        let kept = recent.keep(&key.key_id, known, read_ms, forgotten);
+        (kept && touch).then_some(hour_ms)
     }
 
     /// Keys after `after` in the order of their ids, revoked ones too.
@@ -197,10 +226,7 @@ impl KeysService {
     /// Where the store does not answer.
     pub async fn revoke(&self, key_id: &KeyId) -> PortResult<bool> {
         let changed = self.keys.revoke(key_id, self.clock.now_ms()).await;
-        let mut cache = self.cache();
-        cache.keys.remove(key_id);
-        cache.revoked += 1;
-        drop(cache);
+        lock(&self.recent).forget(key_id);
         Ok(changed? == Changed::Done)
     }
 
@@ -226,10 +252,10 @@ impl KeysService {
     pub async fn any(&self) -> PortResult<bool> {
         Ok(!self.keys.list(None, 1).await?.is_empty())
     }
+}
 
-    fn cache(&self) -> MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn checked(scope: Scope) -> Result<Scope, ChangeError> {

@@ -1,7 +1,8 @@
-//! [`ApiKeys`]: made once, revoked for good.
+//! [`ApiKeys`]: made once, revoked for good; sessions begun once, ended for good.
 
 use clickledger_core::domain::api_key::{ApiKey, KeyId, Scope};
 use clickledger_core::domain::ids::{AdvertiserId, PlacementId};
+use clickledger_core::domain::session::Session;
 use clickledger_core::domain::time::HOUR_MS;
 use clickledger_core::ports::{ApiKeys, Changed};
 
@@ -114,6 +115,104 @@ pub async fn listing_pages_through_every_key(keys: &dyn ApiKeys) {
     assert_eq!(listed, made);
 }
 
+fn session() -> Session {
+    Session {
+        session_id: key_id(),
+        secret_sha256: std::array::from_fn(|i| i as u8 ^ 0x5a),
+        key_id: key_id(),
+        created_ms: NOW_MS,
+        expires_ms: NOW_MS + HOUR_MS,
+    }
+}
+
+/// Every field; an id that is taken is refused, and the first session stays as it is.
+pub async fn sessions_come_back_whole(keys: &dyn ApiKeys) {
+    let first = session();
+    assert_eq!(keys.session(&first.session_id).await.unwrap(), None);
+    assert_eq!(keys.begin_session(&first).await.unwrap(), Changed::Done);
+    assert_eq!(
+        keys.session(&first.session_id).await.unwrap(),
+        Some(first.clone())
+    );
+    let second = Session {
+        session_id: first.session_id.clone(),
+        ..session()
+    };
+    assert_eq!(keys.begin_session(&second).await.unwrap(), Changed::Conflict);
+    assert_eq!(keys.session(&first.session_id).await.unwrap(), Some(first));
+}
+
+/// An ended session is gone, also for whoever ends it again; others stay. Ending what never was is no error and begins nothing.
+pub async fn ended_session_is_gone(keys: &dyn ApiKeys) {
+    let (ended, other) = (session(), session());
+    for session in [&ended, &other] {
+        keys.begin_session(session).await.unwrap();
+    }
+    for _ in 0..2 {
+        keys.end_session(&ended.session_id).await.unwrap();
+        assert_eq!(keys.session(&ended.session_id).await.unwrap(), None);
+    }
+    assert_eq!(
+        keys.session(&other.session_id).await.unwrap(),
+        Some(other.clone())
+    );
+    let unknown = key_id();
+    keys.end_session(&unknown).await.unwrap();
+    assert_eq!(keys.session(&unknown).await.unwrap(), None);
+    assert_eq!(keys.get(&unknown).await.unwrap(), None);
+}
+
+/// No session is forgotten while it lasts, whenever others begin. That one which is over may go shows in no answer.
+pub async fn session_stays_until_it_expires(keys: &dyn ApiKeys) {
+    let lasting = session();
+    keys.begin_session(&lasting).await.unwrap();
+    let later = Session {
+        created_ms: lasting.expires_ms - 1,
+        expires_ms: lasting.expires_ms + HOUR_MS,
+        ..session()
+    };
+    keys.begin_session(&later).await.unwrap();
+    assert_eq!(
+        keys.session(&lasting.session_id).await.unwrap(),
+        Some(lasting.clone())
+    );
+    let after = Session {
+        created_ms: lasting.expires_ms,
+        expires_ms: lasting.expires_ms + 2 * HOUR_MS,
+        ..session()
+    };
+    keys.begin_session(&after).await.unwrap();
+    let found = keys.session(&lasting.session_id).await.unwrap();
+    assert!(found.is_none_or(|found| found == lasting));
+    for session in [later, after] {
+        assert_eq!(keys.session(&session.session_id).await.unwrap(), Some(session));
+    }
+}
+
+/// What asks for a key finds, lists, revokes and touches no session; what asks for a session finds and ends no key.
+pub async fn sessions_and_keys_are_never_taken_for_each_other(keys: &dyn ApiKeys) {
+    let (key, session) = (key(), session());
+    keys.create(&key).await.unwrap();
+    keys.begin_session(&session).await.unwrap();
+    let id = &session.session_id;
+    assert_eq!(keys.get(id).await.unwrap(), None);
+    assert_eq!(keys.revoke(id, NOW_MS).await.unwrap(), Changed::NotFound);
+    keys.touch(id, NOW_MS).await.unwrap();
+    assert_eq!(keys.session(id).await.unwrap(), Some(session.clone()));
+    let mut after = None;
+    loop {
+        let page = keys.list(after.as_ref(), 100).await.unwrap();
+        assert!(page.iter().all(|key| key.key_id != *id));
+        match page.last() {
+            Some(last) => after = Some(last.key_id.clone()),
+            None => break,
+        }
+    }
+    assert_eq!(keys.session(&key.key_id).await.unwrap(), None);
+    keys.end_session(&key.key_id).await.unwrap();
+    assert_eq!(keys.get(&key.key_id).await.unwrap(), Some(key));
+}
+
 /// Makes a test of every case.
 #[macro_export]
 macro_rules! api_keys_contract {
@@ -127,6 +226,10 @@ macro_rules! api_keys_contract {
                 revoked_key_stays_revoked,
                 use_is_noted,
                 listing_pages_through_every_key,
+                sessions_come_back_whole,
+                ended_session_is_gone,
+                session_stays_until_it_expires,
+                sessions_and_keys_are_never_taken_for_each_other,
             ]
         );
     };

@@ -16,6 +16,7 @@
 pub mod buckets;
 pub mod catalog;
 pub mod claims;
+pub mod gauges;
 pub mod heartbeats;
 pub mod keys;
 pub mod lake_reader;

@@ -1,10 +1,11 @@
-//! API keys.
+//! API keys and sessions.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use async_trait::async_trait;
 use clickledger_core::domain::api_key::{ApiKey, KeyId};
+use clickledger_core::domain::session::Session;
 use clickledger_core::ports::{ApiKeys, Changed, PortResult};
 
 use super::Held;
@@ -13,6 +14,7 @@ use super::Held;
 #[derive(Debug, Clone, Default)]
 pub struct MemoryKeys {
     keys: Held<BTreeMap<KeyId, ApiKey>>,
+    sessions: Held<BTreeMap<KeyId, Session>>,
 }
 
 #[async_trait]
@@ -51,6 +53,25 @@ impl ApiKeys for MemoryKeys {
         if let Some(key) = self.keys.lock().get_mut(key_id) {
             key.last_used_ms = key.last_used_ms.max(Some(hour_ms));
         }
+        Ok(())
+    }
+
+    async fn begin_session(&self, session: &Session) -> PortResult<Changed> {
+        let mut sessions = self.sessions.lock();
+        if sessions.contains_key(&session.session_id) {
+            return Ok(Changed::Conflict);
+        }
+        sessions.retain(|_, other| session.created_ms < other.expires_ms);
+        sessions.insert(session.session_id.clone(), session.clone());
+        Ok(Changed::Done)
+    }
+
+    async fn session(&self, session_id: &KeyId) -> PortResult<Option<Session>> {
+        Ok(self.sessions.lock().get(session_id).cloned())
+    }
+
+    async fn end_session(&self, session_id: &KeyId) -> PortResult<()> {
+        self.sessions.lock().remove(session_id);
         Ok(())
     }
 }

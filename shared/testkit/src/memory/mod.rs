@@ -6,6 +6,7 @@
 mod buckets;
 mod catalog;
 mod claims;
+mod gauges;
 mod heartbeats;
 mod keys;
 mod lake;
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use buckets::{MemoryBuckets, StoredPartial};
 pub use catalog::MemoryCatalog;
 pub use claims::MemoryClaims;
+pub use gauges::MemoryGauges;
 pub use heartbeats::MemoryHeartbeatLog;
 pub use keys::MemoryKeys;
 pub use lake::MemoryLake;
