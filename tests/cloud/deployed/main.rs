@@ -15,6 +15,7 @@ mod logs;
 mod quarantine;
 mod rotation;
 mod sealing;
+mod sessions;
 mod spill;
 mod world;
 
@@ -25,7 +26,7 @@ use crate::world::World;
 type Step = fn(&World) -> Result<()>;
 
 /// What must hold of any deployed stack. The order matters little: the first needs nothing, the last reads what all have left.
-const STEPS: [(&str, Step); 16] = [
+const STEPS: [(&str, Step); 18] = [
     (
         "the snapshot holds every ad",
         catalogue::the_snapshot_holds_every_ad,
@@ -50,8 +51,13 @@ const STEPS: [(&str, Step); 16] = [
         "revoked keys",
         keys::a_revoked_key_opens_nothing_and_the_list_says_so,
     ),
+    (
+        "sessions",
+        sessions::a_session_reads_from_every_function_and_changes_nothing,
+    ),
     ("the trusted proxy", edge::only_the_trusted_proxy_is_believed),
     ("quarantine", quarantine::garbage_is_put_away_and_counting_goes_on),
+    ("operations", sessions::operators_see_how_the_stack_stands),
     (
         "spill",
         spill::a_click_that_the_stream_refuses_is_spilled_settled_and_counted_once,

@@ -85,7 +85,7 @@ impl World {
             keys,
             operations: OperationsService::new(
                 OperationsPorts {
-                    buckets: buckets.clone(),
+                    buckets,
                     manifests: seals.clone(),
                     reports: seals,
                     gauges: Arc::new(MemoryGauges::default()),
