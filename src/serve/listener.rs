@@ -13,6 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
+use clickledger_core::metric_names::CONNECTIONS;
 use clickledger_http::{Kind, Problem};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -24,8 +25,6 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
-
-use super::counters::CONNECTIONS;
 
 /// For a request's head, and for an idle connection.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);

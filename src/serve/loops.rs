@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use clickledger_core::metric_names::{PUMP_FAILURES, PUMPED, SETTLED};
 use clickledger_core::ports::{Entropy, PortResult, Shard, ShardReader};
 use clickledger_core::service::key_ring::KeyRing;
 use clickledger_core::service::maintenance::Maintenance;
@@ -19,7 +20,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::counters::{PUMP_FAILURES, PUMPED, SETTLED};
 use super::reconcile::Sealing;
 
 /// How long a loop that has nothing to do waits, if nobody wakes it.

@@ -3,7 +3,6 @@
 //! Invariant: the services know nothing of each other but their ports; this module alone joins them. On the way out the
 //! order is: no new connections, requests finished, loops ended, stream worked, store closed.
 
-mod counters;
 mod exposition;
 mod listener;
 mod loops;

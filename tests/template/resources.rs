@@ -429,6 +429,43 @@ fn every_alarm_tells_somebody_and_stands_in_the_runbook() {
 }
 
 #[test]
+fn alarms_filters_and_dashboard_know_only_metrics_that_are_written() {
+    let names = text("shared/core/src/metric_names.rs");
+    let names: BTreeSet<&str> = names
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const ")?.split('"').nth(1))
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    let monitoring = template("infra/monitoring.yaml");
+    let mut told = BTreeSet::new();
+    for (_, alarm) in of_type(&monitoring, "AWS::CloudWatch::Alarm") {
+        let alarm = &alarm["Properties"];
+        if alarm["Namespace"]["Ref"] == "MetricsNamespace" {
+            told.insert(alarm["MetricName"].as_str().unwrap().to_owned());
+        }
+    }
+    for (_, filter) in of_type(&monitoring, "AWS::Logs::MetricFilter") {
+        for made in list(&filter["Properties"]["MetricTransformations"]) {
+            assert_eq!(made["MetricNamespace"]["Ref"], "MetricsNamespace");
+            told.insert(made["MetricName"].as_str().unwrap().to_owned());
+        }
+    }
+    let dashboard = text("infra/monitoring.yaml");
+    for before in ["\"${MetricsNamespace}\", \"", "} MetricName=\\\""] {
+        let after = dashboard.split(before).skip(1);
+        let found: Vec<String> = after
+            .filter_map(|rest| rest.split(['"', '\\']).next())
+            .map(str::to_owned)
+            .collect();
+        assert!(!found.is_empty(), "{before} is not in the dashboard");
+        told.extend(found);
+    }
+    for name in told {
+        assert!(names.contains(name.as_str()), "nobody writes {name}");
+    }
+}
+
+#[test]
 fn schedules_write_the_snapshot_every_minute_and_rotate_keys_once() {
     let template = template("template.yaml");
     let snapshot = properties(&template, "SnapshotSchedule");

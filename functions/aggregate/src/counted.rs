@@ -3,11 +3,9 @@
 //! Invariant: only what was kept is counted.
 
 use async_trait::async_trait;
+use clickledger_core::metric_names::QUARANTINED;
 use clickledger_core::ports::{PortResult, Quarantine, Quarantined};
 use metrics::{Counter, counter};
-
-/// Records and deltas that could not be counted.
-const QUARANTINED: &str = "quarantined_total";
 
 /// A [`Quarantine`] that counts.
 pub(crate) struct Counted<Q> {

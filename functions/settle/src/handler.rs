@@ -3,14 +3,12 @@
 //! Invariant: a message that is not named as failed was acknowledged by the stream.
 
 use clickledger_aws::SpillQueue;
+use clickledger_core::metric_names::SETTLED;
 use clickledger_core::ports::Spilled;
 use clickledger_core::service::settle::Settle;
 use clickledger_lambda::batch::{Batch, BatchAnswer};
 use metrics::counter;
 use serde::Deserialize;
-
-/// Spilled clicks that were put back on the stream.
-const SETTLED: &str = "settled_clicks_total";
 
 #[derive(Deserialize)]
 struct SqsEvent {

@@ -6,5 +6,6 @@
 //! Invariant: a count changes only under the conditions of [`ports::BucketStore`].
 
 pub mod domain;
+pub mod metric_names;
 pub mod ports;
 pub mod service;

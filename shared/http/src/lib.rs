@@ -61,7 +61,6 @@ use clickledger_core::service::reconciliations::ReconciliationsService;
 pub use click::click_router;
 pub use client::{Forwarding, ProxySecret, TrustedProxy};
 pub use config::{Demo, EdgeConfig, Limits};
-pub use counters::names;
 pub use counts::query_router;
 pub use dashboard::dashboard_router;
 pub use demo::demo_router;

@@ -31,7 +31,6 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 pub use self::beat::{BeatConfig, BeatPorts, Beaten, Beater};
 pub use self::daily::DailyRun;
 pub use self::proof::{HeartbeatProof, HeartbeatProofPorts, LakeProof, PositionProof};
-pub use self::report::names;
 pub use self::restate::Restatement;
 use crate::domain::claim_life::ClaimLife;
 use crate::domain::manifest::Manifest;

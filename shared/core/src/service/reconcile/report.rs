@@ -7,19 +7,8 @@ use super::seal::Asked;
 use crate::domain::correction::{HourReport, Outcome, RunKind};
 use crate::domain::manifest::{HourState, LakeTotals, Manifest};
 use crate::domain::time::Hour;
+use crate::metric_names as names;
 use crate::ports::PortResult;
-
-/// Names of the metrics.
-pub mod names {
-    /// Histogram: by how many clicks an hour's live count was off when it was sealed.
-    pub const DRIFT: &str = "reconcile_drift_clicks";
-    /// Gauge: seconds since the end of the last hour up to which all are sealed.
-    pub const SEAL_AGE: &str = "reconcile_seal_age_seconds";
-    /// Gauge: hours that are disputed.
-    pub const DISPUTED: &str = "reconcile_disputed_hours";
-    /// Counter, by outcome: hours that were looked at.
-    pub const HOURS: &str = "reconcile_hours";
-}
 
 impl Reconcile {
     /// A report on an hour as it is left.
