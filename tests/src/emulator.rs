@@ -78,6 +78,8 @@ impl Emulator {
             .env("BIND_HOST", "127.0.0.1")
             .env("LAMBDA_EXECUTOR", "local")
             .env("IOT_MTLS_ENABLED", "0")
+            // A line for each request would cost it as much as many a request.
+            .env("LOG_LEVEL", "WARNING")
             // What its functions inherit.
             .env("AWS_ENDPOINT_URL", &url)
             .envs(variables.iter().copied())

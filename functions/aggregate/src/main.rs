@@ -24,10 +24,7 @@ async fn run() -> Result<()> {
     let clock = Arc::new(SystemClock);
     let aws = Aws::from_env(clock.clone()).await?;
     let patience = Patience::UNHURRIED;
-    let options = CatalogOptions {
-        read: patience,
-        ..CatalogOptions::default()
-    };
+    let options = CatalogOptions::unhurried(patience);
     let ports = AggregatePorts {
         claims: Arc::new(aws.claims(patience).await?),
         buckets: Arc::new(aws.buckets(patience)?),

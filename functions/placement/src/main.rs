@@ -25,10 +25,7 @@ async fn run() -> Result<()> {
     let telemetry = telemetry::start("placement")?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let aws = Aws::from_env(clock.clone()).await?;
-    let options = CatalogOptions {
-        read: Patience::START,
-        ..CatalogOptions::default()
-    };
+    let options = CatalogOptions::unhurried(Patience::START);
     let catalog = Arc::new(aws.catalog(None, options)?);
     let api_keys = Arc::new(aws.keys(Patience::START)?);
     let secret = aws.token_keys(TokenKeysOptions {

@@ -27,10 +27,7 @@ async fn run() -> Result<()> {
     let telemetry = telemetry::start("query")?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let aws = Aws::from_env(clock.clone()).await?;
-    let options = CatalogOptions {
-        read: Patience::START,
-        ..CatalogOptions::default()
-    };
+    let options = CatalogOptions::unhurried(Patience::START);
     let catalog = Arc::new(aws.catalog(None, options)?);
     let stores = CountStores {
         buckets: Arc::new(aws.buckets(Patience::UNHURRIED)?),

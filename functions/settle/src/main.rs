@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 use clickledger_aws::{Aws, CatalogOptions, Patience, SystemClock};
 use clickledger_core::domain::mutation::Mutation;
+use clickledger_core::service::paced::{Pace, Paced};
 use clickledger_core::service::settle::{Settle, SettlePorts};
 use clickledger_lambda::{batch, block_on, telemetry};
 
@@ -21,10 +22,12 @@ async fn run() -> Result<()> {
     let clock = Arc::new(SystemClock);
     let aws = Aws::from_env(clock.clone()).await?;
     let patience = Patience::UNHURRIED;
+    // What the stream goes on refusing is no more insisted on: the pace is to hear of it, and the queue keeps it.
+    let stream = Arc::new(aws.stream(patience.within(2_000)).await?);
     let ports = SettlePorts {
         spill: Arc::new(aws.spill(patience)?),
-        stream: Arc::new(aws.stream(patience).await?),
-        catalog: Arc::new(aws.catalog(None, CatalogOptions::default())?),
+        stream: Arc::new(Paced::new(stream, clock.clone(), Pace::default())),
+        catalog: Arc::new(aws.catalog(None, CatalogOptions::unhurried(patience))?),
         clock,
     };
     let settle = Arc::new(Settle::new(ports, Mutation::default()));

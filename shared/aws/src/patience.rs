@@ -55,8 +55,14 @@ impl Patience {
         total_ms: 190,
         pause_ms: 5,
     };
-    /// For a click's ad, within the 150 ms that the click service gives; then the snapshot has to do.
+    /// For a click's ad that is not known at all: two tries within the 400 ms that the click service gives.
     pub const CATALOG: Self = Self {
+        try_ms: 190,
+        total_ms: 385,
+        pause_ms: 5,
+    };
+    /// For a click's ad that is known, though not of late: then what is known has to do.
+    pub const CATALOG_KNOWN: Self = Self {
         try_ms: 60,
         total_ms: 120,
         pause_ms: 5,

@@ -61,10 +61,7 @@ async fn open_hours() -> (Hours, Alive) {
 
 /// Where nobody is in a hurry: the emulator on a busy machine is slower than a click may be.
 fn unhurried() -> CatalogOptions {
-    CatalogOptions {
-        read: Patience::UNHURRIED,
-        ..CatalogOptions::default()
-    }
+    CatalogOptions::unhurried(Patience::UNHURRIED)
 }
 
 async fn open_catalog() -> (Catalog, Alive) {

@@ -37,8 +37,8 @@ use stub::{Reply, Stub};
 
 const NOW_MS: i64 = 1_767_312_000_000;
 const HURRIED: Patience = Patience {
-    try_ms: 400,
-    total_ms: 900,
+    try_ms: 1_500,
+    total_ms: 2_000,
     pause_ms: 5,
 };
 
@@ -109,11 +109,18 @@ fn kind<T>(outcome: &PortResult<T>) -> &'static str {
 async fn kinds(aws: &Aws) -> [&'static str; 4] {
     let claims = aws.claims(HURRIED).await.unwrap();
     let stream = aws.stream(HURRIED).await.unwrap();
+    let (buckets, spill) = (aws.buckets(HURRIED).unwrap(), aws.spill(HURRIED).unwrap());
+    let (claimed, published, committed, spilled) = tokio::join!(
+        claims.claim(claim(), NOW_MS),
+        stream.publish(vec![record("x")]),
+        buckets.commit(vec![write()]),
+        spill.keep(record("x")),
+    );
     [
-        kind(&claims.claim(claim(), NOW_MS).await),
-        kind(&stream.publish(vec![record("x")]).await[0]),
-        kind(&aws.buckets(HURRIED).unwrap().commit(vec![write()]).await[0]),
-        kind(&aws.spill(HURRIED).unwrap().keep(record("x")).await),
+        kind(&claimed),
+        kind(&published[0]),
+        kind(&committed[0]),
+        kind(&spilled),
     ]
 }
 
@@ -347,8 +354,7 @@ async fn a_warm_process_answers_what_it_has_read_while_dynamodb_is_down() {
     let stub = Stub::start([Reply::Pass], Reply::Close, Some(account.emulator.url()));
     let options = CatalogOptions {
         fresh_ms: 0,
-        read: Patience::UNHURRIED.within(500),
-        ..CatalogOptions::default()
+        ..CatalogOptions::unhurried(Patience::UNHURRIED.within(3_000))
     };
     let catalog = account.through(&stub.url()).catalog(None, options).unwrap();
     for _ in 0..3 {

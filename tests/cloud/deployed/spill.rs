@@ -70,11 +70,7 @@ pub(crate) fn a_click_that_nothing_takes_is_in_the_log_and_can_be_redriven(world
     world.stack.set_environment(world.stack.output(CLICK)?, &before)?;
     // On a busy machine other clicks may have ended there too.
     let body = until("the record is in the log", PATIENCE, || {
-        let lines = world.stack.log("click")?;
-        let events = lines
-            .iter()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let mut bodies = events.filter_map(|event| event["last_resort_record"].as_str().map(str::to_owned));
+        let mut bodies = world.last_resort()?.into_iter();
         Ok(bodies.find(|body| SpillQueue::record(body).is_ok_and(|record| is_of(&record.data, &ad))))
     })?;
     let records = wait_for_records(world, &ad, 0)?;

@@ -145,17 +145,26 @@ impl World {
     }
 
     /// Puts into the spill what only the log has, as an operator does: on a busy machine stream and spill may both be too slow.
-    fn redrive(&self) -> Result<()> {
-        for line in self.stack.log("click")? {
-            let event: Value = serde_json::from_str(&line).unwrap_or_default();
-            let Some(body) = event["last_resort_record"].as_str() else {
-                continue;
-            };
+    /// Says how many there are.
+    pub(crate) fn redrive(&self) -> Result<usize> {
+        let bodies = self.last_resort()?;
+        for body in &bodies {
             let put = self.stack.aws.sqs().send_message().message_body(body);
             let put = put.queue_url(self.stack.output("SpillQueueUrl")?);
             self.stack.wait(put.send())?;
         }
-        Ok(())
+        Ok(bodies.len())
+    }
+
+    /// Every record that only the log has, as the spill takes it.
+    pub(crate) fn last_resort(&self) -> Result<Vec<String>> {
+        let lines = self.stack.log("click")?;
+        let events = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        Ok(events
+            .filter_map(|event| event["last_resort_record"].as_str().map(str::to_owned))
+            .collect())
     }
 
     /// A click that must be redirected, and recorded.

@@ -37,6 +37,8 @@ pub struct CatalogOptions {
     pub placements: usize,
     /// For reading one ad or placement.
     pub read: Patience,
+    /// The same where an old one can be answered instead.
+    pub refresh: Patience,
     /// For everything else.
     pub change: Patience,
 }
@@ -50,8 +52,25 @@ impl Default for CatalogOptions {
             ads: 20_000,
             placements: 4_000,
             read: Patience::CATALOG,
+            refresh: Patience::CATALOG_KNOWN,
             change: Patience::UNHURRIED,
         }
+    }
+}
+
+impl CatalogOptions {
+    /// For whoever is in no such hurry as a click: reads take this long, whatever is known.
+    pub fn unhurried(read: Patience) -> Self {
+        Self {
+            read,
+            refresh: read,
+            ..Self::default()
+        }
+    }
+
+    /// For a read that has an old answer behind it, or none.
+    fn patience(&self, old: bool) -> Patience {
+        if old { self.refresh } else { self.read }
     }
 }
 
@@ -146,7 +165,8 @@ impl AdCatalog for Catalog {
             return Ok(Some(Arc::clone(ad)));
         }
         let changes = self.known_ads.changes();
-        match self.ads.get(ad_id, self.options.read).await {
+        let old = in_snapshot.is_some() || known.as_ref().is_some_and(|known| known.value.is_some());
+        match self.ads.get(ad_id, self.options.patience(old)).await {
             Ok(found) => {
                 let found = found.map(Arc::new);
                 self.known_ads.keep(ad_id, found.clone(), now_ms, changes);
@@ -217,7 +237,8 @@ impl AdCatalog for Catalog {
             return Ok(known.value.clone());
         }
         let changes = self.known_placements.changes();
-        match self.placements()?.get(slot, self.options.read).await {
+        let old = known.as_ref().is_some_and(|known| known.value.is_some());
+        match self.placements()?.get(slot, self.options.patience(old)).await {
             Ok(found) => {
                 let found = found.map(Arc::new);
                 self.known_placements

@@ -40,14 +40,15 @@ pub struct ClickPorts {
     pub entropy: Arc<dyn Entropy>,
 }
 
-/// The numbers of [`ClickService`]. The four budgets bound how long a user waits: 1 s in all.
+/// The numbers of [`ClickService`]. The budgets bound how long a user waits: 1 s in all.
 #[derive(Debug, Clone, Copy)]
 pub struct ClickConfig {
     /// Lifetimes of tokens and claims.
     pub life: ClaimLife,
-    /// For reading the ad, milliseconds.
-    pub catalog_budget_ms: u64,
-    /// For the claim, milliseconds; then the click goes on unclaimed.
+    /// For reading the ad and for the claim together, milliseconds. Without the ad nobody can be redirected, without the claim
+    /// the click only goes on unclaimed: so an ad that comes late takes from the claim's time.
+    pub before_publish_ms: u64,
+    /// For the claim at most, milliseconds; then the click goes on unclaimed.
     pub claim_budget_ms: u64,
     /// For the stream, milliseconds; then the record is spilled.
     pub publish_budget_ms: u64,
@@ -61,7 +62,7 @@ impl Default for ClickConfig {
     fn default() -> Self {
         Self {
             life: ClaimLife::default(),
-            catalog_budget_ms: 150,
+            before_publish_ms: 400,
             claim_budget_ms: 250,
             publish_budget_ms: 350,
             spill_budget_ms: 200,
@@ -166,7 +167,7 @@ impl ClickService {
     pub async fn destination(&self, ad_id: AdId) -> PortResult<Option<Arc<Ad>>> {
         within(
             &*self.ports.clock,
-            self.config.catalog_budget_ms,
+            self.config.before_publish_ms,
             self.ports.catalog.ad(ad_id),
         )
         .await
@@ -177,14 +178,18 @@ impl ClickService {
     /// # Errors
     /// Only where the catalogue does not answer: then nobody knows where the click leads.
     pub async fn click(&self, request: &ClickRequest<'_>) -> PortResult<ClickOutcome> {
+        let began_ms = self.ports.clock.now_ms();
         let Some(ad) = self.destination(request.ad_id).await? else {
             return Ok(ClickOutcome::UnknownAd);
         };
+        let took_ms = u64::try_from(self.ports.clock.now_ms() - began_ms).unwrap_or(0);
+        let left_ms = self.config.before_publish_ms.saturating_sub(took_ms);
         let mut record = self.judge(request, &ad);
         if record.verdict.is_valid()
             || record.verdict == Verdict::Prefetch && self.mutation.is(Broken::PrefetchClaims)
         {
-            self.claim(&mut record).await;
+            let budget_ms = self.config.claim_budget_ms.min(left_ms);
+            self.claim(&mut record, budget_ms).await;
         }
         let recorded = self.record(&record).await;
         Ok(ClickOutcome::Redirect {
@@ -262,7 +267,7 @@ impl ClickService {
     }
 
     /// Asks for the impression; where no answer comes the record stays unclaimed, and whoever counts it asks again.
-    async fn claim(&self, record: &mut ClickRecord) {
+    async fn claim(&self, record: &mut ClickRecord, budget_ms: u64) {
         let Some(impression_id) = record.impression_id else {
             return;
         };
@@ -290,7 +295,7 @@ impl ClickService {
                 answer => answer,
             }
         };
-        match within(&*self.ports.clock, self.config.claim_budget_ms, asked).await {
+        match within(&*self.ports.clock, budget_ms, asked).await {
             Ok(_) if !record.verdict.is_valid() => {}
             Ok(Claimed::First) => record.claimed = true,
             Ok(Claimed::DuplicateOf(owner)) => {

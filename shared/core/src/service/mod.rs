@@ -10,6 +10,7 @@ pub mod keys;
 pub mod maintenance;
 pub mod metrics;
 pub mod operations;
+pub mod paced;
 pub mod placements;
 pub mod pump;
 pub mod rate_limit;
