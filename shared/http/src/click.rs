@@ -62,7 +62,7 @@ pub(crate) fn described() -> OpenApi {
 /// Of a parameter that is given twice the first counts; parameters of other names mean nothing.
 #[utoipa::path(get, path = "/click", tag = "click", operation_id = "follow_click",
     params(
-        ("adId" = String, Query, description = "The ad"),
+        ("adId" = String, Query, pattern = "^[1-9][0-9]{0,18}$", description = "The ad"),
         ("imp" = Option<String>, Query, description = "The impression token; without it the click is invalid, but redirects"),
     ),
     responses(
@@ -86,8 +86,13 @@ async fn follow(State(edge): State<Arc<ClickEdge>>, request: Request) -> Result<
 
 /// Where the ad leads; counts nothing.
 #[utoipa::path(head, path = "/click", tag = "click", operation_id = "look_at_click",
-    params(("adId" = String, Query, description = "The ad")),
-    responses((status = 302, description = "To the ad's URL"), (status = 404, description = "No such ad")))]
+    params(("adId" = String, Query, pattern = "^[1-9][0-9]{0,18}$", description = "The ad")),
+    responses(
+        (status = 302, description = "To the ad's URL", headers(("Location" = String))),
+        (status = 400, description = "No ad is named"),
+        (status = 404, description = "No such ad"),
+        (status = 503, description = "Nobody knows the ad now"),
+    ))]
 async fn look(State(edge): State<Arc<ClickEdge>>, request: Request) -> Result<Response, Problem> {
     let query = Clicked::default().or(request.uri().query().unwrap_or_default().as_bytes());
     match edge.click.destination(query.ad_id()?).await {
@@ -102,7 +107,7 @@ async fn look(State(edge): State<Arc<ClickEdge>>, request: Request) -> Result<Re
 /// The parameters stand in the query or in the body; the query's come first.
 #[utoipa::path(post, path = "/click", tag = "click", operation_id = "send_click",
     params(
-        ("adId" = Option<String>, Query, description = "The ad"),
+        ("adId" = Option<String>, Query, pattern = "^[1-9][0-9]{0,18}$", description = "The ad"),
         ("imp" = Option<String>, Query, description = "The impression token"),
     ),
     request_body(content(
@@ -113,6 +118,9 @@ async fn look(State(edge): State<Arc<ClickEdge>>, request: Request) -> Result<Re
         (status = 204, description = "Counted as what it is"),
         (status = 400, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "No ad is named"),
         (status = 404, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "No such ad"),
+        (status = 413, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "The body is too large"),
+        (status = 415, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "The body is neither a form nor plain text"),
+        (status = 503, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Nobody knows the ad now"),
     ))]
 async fn beacon(State(edge): State<Arc<ClickEdge>>, request: Request) -> Result<Response, Problem> {
     let (origin, any) = ANY_ORIGIN;

@@ -221,12 +221,13 @@ async fn list(
 
 /// An ad for the slot, with its signed impression; as JSON, or as an HTML fragment where that is preferred.
 #[utoipa::path(get, path = "/v1/placements/{slot}", tag = "placements", operation_id = "show_placement",
-    params(("slot" = String, Path)),
+    params(("slot" = String, Path, pattern = "^[a-z0-9-]{1,64}$")),
     responses(
         (status = 200, description = "An ad, chosen by weight among the slot's active ones", content(
             (ShownAd<'static> = "application/json"),
             (String = "text/html", example = "<a href=\"../../click?adId=731&amp;imp=…\" target=\"_blank\" rel=\"sponsored noopener\">…</a>"),
         )),
+        (status = 400, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "No slot has such a name"),
         (status = 404, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "No such slot, or no active ad in it"),
     ))]
 async fn show(
@@ -356,7 +357,7 @@ async fn put(
 
 /// A placement as it is set up.
 #[utoipa::path(get, path = "/v1/placements/{slot}/entries", tag = "placements", operation_id = "get_placement", security(("key" = [])),
-    params(("slot" = String, Path)),
+    params(("slot" = String, Path, pattern = "^[a-z0-9-]{1,64}$")),
     responses(
         (status = 200, body = PlacementView, description = "The placement", headers(("ETag" = String))),
         (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused"),
