@@ -92,6 +92,10 @@ pub(crate) struct ServeArgs {
     /// CLICKLEDGER_RECONCILE_EVERY, reconcile_every]
     #[arg(long, value_name = "TIME")]
     reconcile_every: Option<String>,
+    /// Age at which the raw clicks of an hour are made one Parquet file, such as 2d; or off [default: 2d;
+    /// CLICKLEDGER_COMPACT_AFTER, compact_after]
+    #[arg(long, value_name = "TIME")]
+    compact_after: Option<String>,
     /// json or text, on standard error [default: json; CLICKLEDGER_LOG_FORMAT, log_format]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -128,6 +132,8 @@ pub(crate) struct Config {
     pub(crate) rate_limits: RateLimits,
     /// How often sealing is due; `None`: never.
     pub(crate) reconcile_every: Option<Duration>,
+    /// Age at which an hour of the lake is compacted; `None`: never.
+    pub(crate) compact_after: Option<Duration>,
     pub(crate) log_format: LogFormat,
     pub(crate) log: String,
 }
@@ -148,6 +154,19 @@ pub(crate) enum Half {
 
 /// Looking for hours to seal where there are none costs a few reads.
 const RECONCILE_EVERY: Duration = Duration::from_secs(60);
+/// By then whatever is sealed by the clock was sealed: it is read once more only where something came late.
+const COMPACT_AFTER: Duration = Duration::from_hours(48);
+/// What a length of time must be.
+const LENGTH: &str = "a length of time such as 30s, 1m or 1h, or off";
+
+/// A length of time, or none.
+fn length_or_off(text: &str) -> Option<Option<Duration>> {
+    match text {
+        "off" => Some(None),
+        text => parse::duration(text).ok().map(Some),
+    }
+}
+
 /// Where a proxy sends its secret, unless told otherwise.
 const PROXY_SECRET_HEADER: HeaderName = HeaderName::from_static("x-clickledger-proxy-secret");
 
@@ -202,15 +221,11 @@ impl Config {
                 text.parse().ok()
             })?,
             reconcile_every: sources
-                .get(
-                    "reconcile_every",
-                    "a length of time such as 30s, 1m or 1h, or off",
-                    |text| match text {
-                        "off" => Some(None),
-                        text => parse::duration(text).ok().map(Some),
-                    },
-                )?
+                .get("reconcile_every", LENGTH, length_or_off)?
                 .unwrap_or(Some(RECONCILE_EVERY)),
+            compact_after: sources
+                .get("compact_after", LENGTH, length_or_off)?
+                .unwrap_or(Some(COMPACT_AFTER)),
             log_format: sources
                 .get("log_format", "json or text", |text| match text {
                     "json" => Some(LogFormat::Json),

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test suite: a panic is its way to say no, and a seed must be told
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -40,7 +40,10 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the server of a test looks for something to seal.
-const OFTEN: [(&str, &str); 1] = [("CLICKLEDGER_RECONCILE_EVERY", "200ms")];
+const OFTEN: [(&str, &str); 2] = [
+    ("CLICKLEDGER_RECONCILE_EVERY", "200ms"),
+    ("CLICKLEDGER_COMPACT_AFTER", "1s"),
+];
 
 struct SetClock(AtomicI64);
 
@@ -426,6 +429,13 @@ async fn damaged_counts_are_corrected_an_orphans_duplicate_promoted_and_a_second
         ensure!(causes.keys().eq(expected), "{causes:?}");
     }
 
+    // What was proved is compacted; from here on the hours are recounted from Parquet.
+    let lake = dir.path().join("lake");
+    until("the lake is compacted", PATIENCE, || {
+        let forms = forms(&lake, past.to)?;
+        Ok((forms == BTreeSet::from(["parquet".to_owned()])).then_some(()))
+    })?;
+
     // Whoever can't be asked must have said yes before; nothing is changed by what was refused, nor by doing it all again.
     let before = (state(&server, &past)?, causes(&server, &past, lost_hour)?);
     let range = past.range();
@@ -500,6 +510,29 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// How the files of the lake's partitions before this hour are named at their end.
+fn forms(lake: &Path, before: Hour) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for day in std::fs::read_dir(lake)? {
+        for hour in std::fs::read_dir(day?.path())? {
+            let hour = hour?.path();
+            let name = hour.to_str().context("a name")?;
+            let (day, of_day) = name.rsplit_once("/hr=").context("hr=")?;
+            let (_, day) = day.rsplit_once("dt=").context("dt=")?;
+            let start: jiff::Timestamp = format!("{day}T{of_day}:00:00Z").parse()?;
+            if Hour::of(start.as_millisecond()) >= before {
+                continue;
+            }
+            for file in std::fs::read_dir(&hour)? {
+                let file = file?.path();
+                let form = file.extension().and_then(|form| form.to_str());
+                found.insert(form.context("a form")?.to_owned());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Kills the server so many times at random moments between its start and the end of its catching up, each time in a fresh

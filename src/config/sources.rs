@@ -37,7 +37,7 @@ pub(crate) enum BadFile {
     },
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "listen",
     "data",
     "shards",
@@ -51,6 +51,7 @@ const NAMES: [&str; 15] = [
     "rate_limit",
     "admin_rate_limit",
     "reconcile_every",
+    "compact_after",
     "log_format",
     "log",
 ];
@@ -97,6 +98,7 @@ impl Sources {
             ("max_connections", &args.max_connections),
             ("proxy_hops", &args.proxy_hops),
             ("reconcile_every", &args.reconcile_every),
+            ("compact_after", &args.compact_after),
             ("log_format", &args.log_format),
             ("log", &args.log),
         ] {

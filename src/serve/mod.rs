@@ -41,7 +41,7 @@ use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
 use self::loops::{Loops, Pumping};
-use self::reconcile::Sealing;
+use self::reconcile::{Compaction, Sealing};
 use self::signals::Signals;
 use self::start::AdminKey;
 use crate::config::{Config, LogFormat, ServeArgs};
@@ -135,6 +135,10 @@ async fn serve(config: Config) -> Result<()> {
     let mut loops = loops(&store, &keys, &delays).await?;
     loops.seal(Sealing {
         reconcile: Arc::new(sealing::reconcile(&store, Arc::new(SystemClock))),
+        compaction: config.compact_after.map(|after| Compaction {
+            lake: store.lake_reader(),
+            after,
+        }),
         every: config.reconcile_every,
         orders: ordered,
     });

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clickledger_core::domain::correction::{HourReport, Outcome};
+use clickledger_core::domain::time::Hour;
 use clickledger_core::ports::{PortError, PortResult};
 use clickledger_core::service::reconcile::{Reconcile, Restatement};
+use clickledger_embedded::LakeFolder;
 use clickledger_http::Restatements;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -39,9 +41,46 @@ pub(super) fn orders() -> (Orders, mpsc::Receiver<Restatement>) {
     (Orders(sender), receiver)
 }
 
+/// Compaction of old hours of the lake.
+pub(super) struct Compaction {
+    pub(super) lake: LakeFolder,
+    /// How old an hour must be.
+    pub(super) after: Duration,
+}
+
+impl Compaction {
+    /// Compacts what the lake is proved complete for: nothing is appended to it any more.
+    async fn run(&self, proved_ms: i64) {
+        let after_ms = i64::try_from(self.after.as_millis()).unwrap_or(i64::MAX);
+        let before = Hour::of(proved_ms.saturating_sub(after_ms).max(0));
+        let hours = match self.lake.uncompacted(before).await {
+            Ok(hours) => hours,
+            Err(error) => return tracing::warn!(%error, "the lake could not be looked at for compaction"),
+        };
+        let (mut compacted, mut records) = (0_u64, 0);
+        for hour in hours {
+            match self.lake.compact(hour).await {
+                Ok(moved) => {
+                    compacted += 1;
+                    records += moved;
+                }
+                // It lies as it lay, and is as good.
+                Err(error) => {
+                    tracing::warn!(hour = hour.0, %error, "an hour of the lake could not be compacted");
+                }
+            }
+        }
+        if compacted > 0 {
+            tracing::info!(hours = compacted, records, "hours of the lake were compacted");
+        }
+    }
+}
+
 /// The work.
 pub(super) struct Sealing {
     pub(super) reconcile: Arc<Reconcile>,
+    /// Here, since nobody reads the lake meanwhile.
+    pub(super) compaction: Option<Compaction>,
     /// How often hours that are over are looked for; `None`: never.
     pub(super) every: Option<Duration>,
     pub(super) orders: mpsc::Receiver<Restatement>,
@@ -105,6 +144,9 @@ impl Sealing {
             told("daily", &run.reports);
             if run.done {
                 tracing::info!("the daily run is done");
+                if let Some(compaction) = &self.compaction {
+                    compaction.run(run.cut_ms).await;
+                }
             }
         }
         Ok(())

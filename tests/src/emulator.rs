@@ -51,11 +51,8 @@ impl Emulator {
     /// # Errors
     /// It could not be installed (no Python, no network) or did not answer; with what it said.
     pub fn start(variables: &[(&str, &str)]) -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .ancestors()
-            .find(|folder| folder.join("scripts/emulator-venv").exists())
-            .context("scripts/emulator-venv")?;
-        let program = install(root)?.join("bin/ministack");
+        let root = root()?;
+        let program = install(&root)?.join("bin/ministack");
         let logs = root.join("target/emulator/logs");
         std::fs::create_dir_all(&logs)?;
         let mut failed = None;
@@ -134,6 +131,23 @@ impl Drop for Emulator {
             let _ = std::fs::remove_file(&self.log);
         }
     }
+}
+
+/// The Python that the emulator runs with: it has DuckDB.
+///
+/// # Errors
+/// It could not be installed (no Python, no network).
+#[allow(dead_code)] // shared/aws/tests takes this file as a module of its own
+pub fn python() -> Result<PathBuf> {
+    Ok(install(&root()?)?.join("bin/python"))
+}
+
+/// The repository's.
+fn root() -> Result<PathBuf> {
+    let found = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .find(|folder| folder.join("scripts/emulator-venv").exists());
+    found.map(Path::to_owned).context("scripts/emulator-venv")
 }
 
 /// The folder that the emulator is installed in.

@@ -88,6 +88,16 @@ fn statements(template: &Value) -> Vec<String> {
             }
         }
     }
+    for (id, policy) in of_type(template, "AWS::IAM::Policy") {
+        let policy = &policy["Properties"];
+        assert!(policy["Users"].is_null() && policy["Groups"].is_null(), "{id}");
+        for role in list(&policy["Roles"]) {
+            let role = role["Ref"].as_str().unwrap();
+            for statement in list(&policy["PolicyDocument"]["Statement"]) {
+                lines.push(line(role, statement));
+            }
+        }
+    }
     lines
 }
 

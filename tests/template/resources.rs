@@ -496,6 +496,7 @@ fn only_types_that_were_tried_on_the_emulator_stand_in_the_templates() {
         "AWS::DynamoDB::Table",
         "AWS::Glue::Database",
         "AWS::Glue::Table",
+        "AWS::IAM::Policy",
         "AWS::IAM::Role",
         "AWS::Kinesis::Stream",
         "AWS::KinesisFirehose::DeliveryStream",

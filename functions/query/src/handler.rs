@@ -1,4 +1,4 @@
-//! The routes of metrics, operations, sessions and keys behind the HTTP API, with health and the API's description.
+//! The routes of metrics, operations, reconciliations, sessions and keys behind the HTTP API, with health and the API's description.
 //!
 //! Invariant: whatever no route takes is answered with a problem document; the description is of the whole API.
 
@@ -13,14 +13,17 @@ use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::MetricsService;
 use clickledger_core::service::operations::OperationsService;
 use clickledger_core::service::placements::PlacementsService;
+use clickledger_core::service::reconciliations::ReconciliationsService;
 use clickledger_http::{
-    EdgeConfig, Readiness, dashboard_router, document_router, edge, health_router, keys_router,
-    operations_router, query_router, session_router,
+    EdgeConfig, Readiness, Restatements, dashboard_router, document_router, edge, health_router, keys_router,
+    operations_router, query_router, reconciliations_router, session_router,
 };
 
 /// What the routes work with.
 pub(crate) struct Query {
     pub(crate) metrics: MetricsService,
+    pub(crate) reconciliations: ReconciliationsService,
+    pub(crate) restatements: Arc<dyn Restatements>,
     pub(crate) ads: AdsService,
     pub(crate) placements: PlacementsService,
     pub(crate) keys: KeysService,
@@ -32,15 +35,23 @@ pub(crate) struct Query {
 /// The routes.
 pub(crate) fn router(query: Query, config: EdgeConfig) -> Router {
     let config = Arc::new(config);
-    let keys = Arc::new(query.keys);
+    let (keys, ads) = (Arc::new(query.keys), Arc::new(query.ads));
     let part = query_router(
         query.metrics,
-        Arc::new(query.ads),
+        Arc::clone(&ads),
         Arc::new(query.placements),
+        Arc::clone(&keys),
+        Arc::clone(&query.clock),
+        Arc::clone(&config),
+    )
+    .merge(reconciliations_router(
+        query.reconciliations,
+        query.restatements,
+        ads,
         Arc::clone(&keys),
         query.clock,
         Arc::clone(&config),
-    )
+    ))
     .merge(operations_router(
         query.operations,
         Arc::clone(&keys),

@@ -1,8 +1,11 @@
-//! The function `query`: advertisers' metrics, API keys and sessions, how the whole stands, health, and the API's description.
+//! The function `query`: advertisers' metrics, reconciliations, API keys and sessions, how the whole stands, health, and the API's
+//! description.
 //!
-//! Invariant: it changes nothing but API keys and sessions, and holds no key that signs impressions.
+//! Invariant: it changes nothing but API keys and sessions, and holds no key that signs impressions. What is recounted is so by
+//! `reconcile`.
 
 mod handler;
+mod restatements;
 
 use std::sync::Arc;
 
@@ -14,10 +17,12 @@ use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::{CountStores, MetricsConfig, MetricsService};
 use clickledger_core::service::operations::{OperationsPorts, OperationsService};
 use clickledger_core::service::placements::PlacementsService;
+use clickledger_core::service::reconciliations::ReconciliationsService;
 use clickledger_lambda::{block_on, http, telemetry};
 use futures_util::join;
 
 use crate::handler::Query;
+use crate::restatements::ByFunction;
 
 fn main() -> Result<()> {
     block_on(run())
@@ -29,9 +34,11 @@ async fn run() -> Result<()> {
     let aws = Aws::from_env(clock.clone()).await?;
     let options = CatalogOptions::unhurried(Patience::START);
     let catalog = Arc::new(aws.catalog(None, options)?);
+    let hours = Arc::new(aws.hours(Patience::UNHURRIED)?);
+    let runs = aws.reconcile_runs(Patience::UNHURRIED).await?;
     let stores = CountStores {
         buckets: Arc::new(aws.buckets(Patience::UNHURRIED)?),
-        manifests: Arc::new(aws.hours(Patience::UNHURRIED)?),
+        manifests: hours.clone(),
         sealed: Arc::new(aws.sealed_counts(Patience::UNHURRIED)?),
     };
     let operations = OperationsPorts {
@@ -45,6 +52,8 @@ async fn run() -> Result<()> {
     let (edge, ()) = join!(clickledger_edge::config(&aws), aws.warm(&["dynamodb"]));
     let query = Query {
         metrics: MetricsService::new(stores, clock.clone(), MetricsConfig::default()),
+        reconciliations: ReconciliationsService::new(hours.clone(), hours),
+        restatements: Arc::new(ByFunction(runs)),
         ads: AdsService::new(catalog.clone(), clock.clone(), entropy.clone()),
         placements: PlacementsService::new(catalog.clone(), clock.clone(), entropy.clone()),
         keys: KeysService::new(api_keys, clock.clone(), entropy).limited(clickledger_edge::rate_limits()?),

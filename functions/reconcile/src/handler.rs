@@ -1,13 +1,18 @@
 //! A schedule's event, or an operator's, to the run that it names.
 //!
-//! Invariant: an event that names no run that is known fails, and does nothing.
+//! Invariant: an event that names no run that is known fails, and does nothing. A restatement that is too long for one
+//! invocation is handed on to the next one.
 
 use async_trait::async_trait;
+use clickledger_aws::ReconcileRuns;
 use clickledger_core::domain::correction::{HourReport, Outcome};
 use clickledger_core::domain::time::Hour;
 use clickledger_core::ports::{PortError, PortResult};
-use clickledger_core::service::reconcile::{Beaten, Beater, DailyRun, Reconcile, Restatement};
+use clickledger_core::service::reconcile::{Beaten, Beater, DailyRun, Reconcile, Restated, Restatement};
 use serde::Deserialize;
+
+/// No hour of a restatement is begun when less than this is left of an invocation, milliseconds: a busy hour takes minutes.
+const LONGEST_HOUR_MS: i64 = 7 * 60_000;
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
@@ -44,13 +49,18 @@ pub(crate) trait Runs: Send + Sync {
     async fn beat(&self) -> PortResult<Beaten>;
     async fn hourly(&self) -> PortResult<Vec<HourReport>>;
     async fn daily(&self) -> PortResult<DailyRun>;
-    async fn restate(&self, restatement: &Restatement) -> PortResult<Vec<HourReport>>;
+    /// No hour is begun at `until_ms` or later.
+    async fn restate(&self, restatement: &Restatement, until_ms: i64) -> PortResult<Restated>;
+    /// Has another invocation do it.
+    async fn hand_on(&self, restatement: &Restatement) -> PortResult<()>;
 }
 
 /// The runs on AWS.
 pub(crate) struct OnAws {
     pub(crate) beater: Beater,
     pub(crate) reconcile: Reconcile,
+    /// This function, by itself.
+    pub(crate) next: ReconcileRuns,
 }
 
 #[async_trait]
@@ -64,8 +74,11 @@ impl Runs for OnAws {
     async fn daily(&self) -> PortResult<DailyRun> {
         self.reconcile.daily().await
     }
-    async fn restate(&self, restatement: &Restatement) -> PortResult<Vec<HourReport>> {
-        self.reconcile.restate(restatement).await
+    async fn restate(&self, restatement: &Restatement, until_ms: i64) -> PortResult<Restated> {
+        self.reconcile.restate_until(restatement, until_ms).await
+    }
+    async fn hand_on(&self, restatement: &Restatement) -> PortResult<()> {
+        self.next.restate(restatement).await
     }
 }
 
@@ -90,11 +103,11 @@ fn tell(reports: &[HourReport]) {
     }
 }
 
-/// Works one event.
+/// Works one event of an invocation that is ended at `deadline_ms`.
 ///
 /// # Errors
 /// [`ReconcileError`]
-pub(crate) async fn work(runs: &impl Runs, event: &str) -> Result<(), ReconcileError> {
+pub(crate) async fn work(runs: &impl Runs, event: &str, deadline_ms: i64) -> Result<(), ReconcileError> {
     match serde_json::from_str(event)? {
         Event::Heartbeat => {
             let beaten = runs.beat().await?;
@@ -120,7 +133,12 @@ pub(crate) async fn work(runs: &impl Runs, event: &str) -> Result<(), ReconcileE
                 dry_run,
                 accept_lowering,
             };
-            tell(&runs.restate(&restatement).await?);
+            let restated = runs.restate(&restatement, deadline_ms - LONGEST_HOUR_MS).await?;
+            tell(&restated.reports);
+            if let Some(rest) = restated.rest {
+                runs.hand_on(&rest).await?;
+                tracing::info!(from = rest.from.0, to = rest.to.0, "a restatement goes on");
+            }
         }
     }
     Ok(())
@@ -158,28 +176,44 @@ mod tests {
             self.note("daily");
             Err(PortError::unavailable("down"))
         }
-        async fn restate(&self, restatement: &Restatement) -> PortResult<Vec<HourReport>> {
-            self.note(&format!("{restatement:?}"));
-            Ok(Vec::new())
+        async fn restate(&self, restatement: &Restatement, until_ms: i64) -> PortResult<Restated> {
+            self.note(&format!("{restatement:?} until {until_ms}"));
+            let next = Hour(restatement.from.0 + 1);
+            Ok(Restated {
+                reports: Vec::new(),
+                rest: (next < restatement.to).then_some(Restatement {
+                    from: next,
+                    ..*restatement
+                }),
+            })
+        }
+        async fn hand_on(&self, restatement: &Restatement) -> PortResult<()> {
+            self.note(&format!("hand on {}..{}", restatement.from.0, restatement.to.0));
+            Ok(())
         }
     }
+
+    const DEADLINE_MS: i64 = 1_767_312_900_000;
 
     #[tokio::test]
     async fn an_event_makes_the_run_that_it_names() {
         let runs = Noted::default();
         let event = include_str!("../../../tests/fixtures/schedule_heartbeat.json");
-        assert!(work(&runs, event).await.is_ok());
-        assert!(work(&runs, r#"{"task":"hourly"}"#).await.is_ok());
-        let failed = work(&runs, r#"{"task":"daily"}"#).await;
+        assert!(work(&runs, event, DEADLINE_MS).await.is_ok());
+        assert!(work(&runs, r#"{"task":"hourly"}"#, DEADLINE_MS).await.is_ok());
+        let failed = work(&runs, r#"{"task":"daily"}"#, DEADLINE_MS).await;
         assert!(matches!(failed, Err(ReconcileError::Port(_))));
-        let restate = r#"{"task":"restate","from":490920,"to":490922,"dry_run":true}"#;
-        assert!(work(&runs, restate).await.is_ok());
+        let restate = include_str!("../../../tests/fixtures/invoke_restate.json");
+        assert!(work(&runs, restate, DEADLINE_MS).await.is_ok());
         let noted = runs.0.lock().unwrap();
         assert_eq!(noted[..3], ["beat", "hourly", "daily"]);
         assert!(
             noted[3].contains("490922") && noted[3].contains("dry_run: true"),
             "{noted:?}"
         );
+        let until = format!("until {}", DEADLINE_MS - LONGEST_HOUR_MS);
+        assert!(noted[3].ends_with(&until), "{noted:?}");
+        assert_eq!(noted[4..], ["hand on 490921..490922"]);
     }
 
     #[tokio::test]
@@ -192,7 +226,7 @@ mod tests {
             r#"{"task":"restate"}"#,
             r#"{"task":"restate","from":1,"to":2,"force":true}"#,
         ] {
-            let failed = work(&runs, event).await;
+            let failed = work(&runs, event, DEADLINE_MS).await;
             assert!(matches!(failed, Err(ReconcileError::NoTask(_))), "{event}");
         }
         assert!(runs.0.lock().unwrap().is_empty());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use clickledger_aws::{Aws, SystemClock};
-use clickledger_lambda::{batch, block_on, telemetry};
+use clickledger_lambda::{batch, block_on, config, telemetry};
 
 fn main() -> Result<()> {
     block_on(run())
@@ -18,10 +18,11 @@ fn main() -> Result<()> {
 async fn run() -> Result<()> {
     let telemetry = telemetry::start("reconcile")?;
     let aws = Aws::from_env(Arc::new(SystemClock)).await?;
-    let runs = Arc::new(wiring::runs(&aws).await?);
+    let function = config::required("AWS_LAMBDA_FUNCTION_NAME")?;
+    let runs = Arc::new(wiring::runs(&aws, &function).await?);
     let work = move |event: batch::Batch| {
         let runs = Arc::clone(&runs);
-        async move { handler::work(&*runs, event.json.get()).await }
+        async move { handler::work(&*runs, event.json.get(), event.deadline_ms).await }
     };
     let done = batch::run_scheduled(work, telemetry).await;
     done.map_err(|error| anyhow!(error))

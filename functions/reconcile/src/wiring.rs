@@ -11,11 +11,11 @@ use clickledger_core::service::reconcile::{
 
 use crate::handler::OnAws;
 
-/// The runs on these resources.
+/// The runs on these resources, of the function of this name.
 ///
 /// # Errors
 /// A name that is missing.
-pub(crate) async fn runs(aws: &Aws) -> Result<OnAws, ConfigError> {
+pub(crate) async fn runs(aws: &Aws, function: &str) -> Result<OnAws, ConfigError> {
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let patience = Patience::UNHURRIED;
     let hours = Arc::new(aws.hours(patience)?);
@@ -52,5 +52,6 @@ pub(crate) async fn runs(aws: &Aws) -> Result<OnAws, ConfigError> {
     Ok(OnAws {
         beater: Beater::new(beats, BeatConfig::default()),
         reconcile: Reconcile::new(ports, ReconcileConfig::default(), Mutation::default()),
+        next: aws.reconcile_runs_of(function, patience).await?,
     })
 }

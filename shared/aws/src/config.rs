@@ -33,11 +33,13 @@ pub enum Resource {
     LakeDatabase,
     /// Athena workgroup in which the lake is read.
     Workgroup,
+    /// The Lambda function `reconcile`.
+    ReconcileFunction,
 }
 
 impl Resource {
     /// Every resource.
-    pub const ALL: [Resource; 13] = [
+    pub const ALL: [Resource; 14] = [
         Resource::Ads,
         Resource::Placements,
         Resource::Keys,
@@ -51,6 +53,7 @@ impl Resource {
         Resource::TokenSecret,
         Resource::LakeDatabase,
         Resource::Workgroup,
+        Resource::ReconcileFunction,
     ];
 
     /// The environment variable that holds its name.
@@ -69,6 +72,7 @@ impl Resource {
             Resource::TokenSecret => "CLICKLEDGER_TOKEN_SECRET",
             Resource::LakeDatabase => "CLICKLEDGER_LAKE_DATABASE",
             Resource::Workgroup => "CLICKLEDGER_WORKGROUP",
+            Resource::ReconcileFunction => "CLICKLEDGER_RECONCILE_FUNCTION",
         }
     }
 }

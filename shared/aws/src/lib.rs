@@ -21,6 +21,8 @@
 //!
 //! There is no `RawLake` to append to: on AWS Firehose reads the stream and writes the lake.
 //!
+//! [`ReconcileRuns`] has the function `reconcile` recount past hours.
+//!
 //! [`Operator`] asks what operators want to know, and no function needs.
 //!
 //! Invariant: an `Ok` means that AWS has acknowledged it; how failures are told apart is decided in module `failure`, how
@@ -43,6 +45,7 @@ mod operator;
 mod patience;
 mod plain_secret;
 mod quarantine;
+mod runs;
 mod sealing;
 mod signature;
 mod signed;
@@ -62,6 +65,7 @@ pub use kinesis_stream::Stream;
 pub use operator::{Finding, Health, LogLine, LogPage, Operator, Stack, Waiting};
 pub use patience::Patience;
 pub use quarantine::QuarantineBucket;
+pub use runs::ReconcileRuns;
 pub use sealing::{Hours, SealedItems};
 pub use snapshot::{Snapshot, SnapshotWriter};
 pub use spill::{LAST_RESORT_FIELD, SpillQueue};

@@ -373,6 +373,45 @@ fn an_unclaimed_click_is_settled_once_and_stays_so_when_claims_have_expired() {
 }
 
 #[test]
+fn a_restatement_that_runs_out_of_time_says_what_is_left_and_is_gone_on_with() {
+    let world = World::new(10_000);
+    for n in 0..3_u8 {
+        let clicks = [click(1 + n, 5 + 60 * i64::from(n), 1)];
+        world.deliver(Hour(HOUR.0 + i64::from(n)), &clicks);
+    }
+    world.time.run_until(world.time.now_ms() + 3 * HOUR_MS);
+    let asked = Restatement {
+        from: HOUR,
+        to: Hour(HOUR.0 + 3),
+        dry_run: false,
+        accept_lowering: false,
+    };
+    let restate = |restatement: &Restatement, until_ms| {
+        let restated = world.reconcile.restate_until(restatement, until_ms);
+        world.time.block_on(restated).unwrap()
+    };
+    // No time at all suffices for one hour, or nothing would ever be done.
+    let first = restate(&asked, 0);
+    let rest = first.rest.unwrap();
+    assert_eq!((first.reports.len(), rest.from), (1, Hour(HOUR.0 + 1)));
+    assert_eq!(
+        rest,
+        Restatement {
+            from: rest.from,
+            ..asked
+        }
+    );
+    let others = restate(&rest, i64::MAX);
+    assert_eq!((others.reports.len(), others.rest), (2, None));
+    let of_all = first.reports.iter().chain(&others.reports);
+    assert!(of_all.clone().all(|report| report.outcome == Outcome::Sealed));
+    assert_eq!(
+        of_all.map(|report| report.hour.0 - HOUR.0).collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
+}
+
+#[test]
 fn a_day_is_sealed_when_its_hours_are_and_anew_when_one_changes() {
     let world = World::new(10_000);
     world.deliver(HOUR, &[click(1, 5, 1)]);

@@ -102,6 +102,16 @@ impl LakeFolder {
             .await
     }
 
+    /// The arrival partitions before this one that hold lines which are not compacted, in order.
+    ///
+    /// # Errors
+    /// [`PortError::Unavailable`] where folders can't be read.
+    #[cfg(feature = "parquet")]
+    pub async fn uncompacted(&self, before: Hour) -> PortResult<Vec<Hour>> {
+        self.work(move |reader| compact::uncompacted(&reader.lake, before))
+            .await
+    }
+
     fn files(&self, arrivals: &Range<Hour>) -> io::Result<Vec<LakeFile>> {
         files::list(&self.lake, arrivals)
     }

@@ -194,14 +194,36 @@ impl Stack {
     /// # Errors
     /// There is no answer, or a refusal.
     pub fn take_policy(&self, function: &str, policy: &str) -> Result<()> {
-        let path = format!("/2015-03-31/functions/{function}/configuration");
-        let answer = self.signed.send("lambda", "GET", &path, &[], "")?.json()?;
-        let role = answer["Role"].as_str().unwrap_or_default();
-        let role = role.rsplit('/').next().unwrap_or_default();
+        let role = self.role(function)?;
         let form = format!("Action=DeleteRolePolicy&Version=2010-05-08&RoleName={role}&PolicyName={policy}");
         let headers = [("Content-Type", "application/x-www-form-urlencoded")];
         self.signed.send("iam", "POST", "/", &headers, &form)?;
         Ok(())
+    }
+
+    /// Lets a function do something to anything, beside its policy: where the emulator asks for more than AWS does.
+    ///
+    /// # Errors
+    /// There is no answer, or a refusal.
+    pub fn allow(&self, function: &str, action: &str) -> Result<()> {
+        let role = self.role(function)?;
+        let statement = json!({ "Effect": "Allow", "Action": action, "Resource": "*" });
+        let document = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+        let document: String = document.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let form = format!(
+            "Action=PutRolePolicy&Version=2010-05-08&RoleName={role}&PolicyName=emulator&PolicyDocument={document}"
+        );
+        let headers = [("Content-Type", "application/x-www-form-urlencoded")];
+        self.signed.send("iam", "POST", "/", &headers, &form)?;
+        Ok(())
+    }
+
+    /// The name of a function's role.
+    fn role(&self, function: &str) -> Result<String> {
+        let path = format!("/2015-03-31/functions/{function}/configuration");
+        let answer = self.signed.send("lambda", "GET", &path, &[], "")?.json()?;
+        let role = answer["Role"].as_str().unwrap_or_default();
+        Ok(role.rsplit('/').next().unwrap_or_default().to_owned())
     }
 
     /// Every line that a function (its name in the template) has logged.

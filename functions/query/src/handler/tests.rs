@@ -1,3 +1,5 @@
+use std::sync::Mutex;
+
 use clickledger_core::domain::ad::{Ad, AdStatus, RedirectUrl};
 use clickledger_core::domain::api_key::{PresentedKey, Scope};
 use clickledger_core::domain::bucket::{Condition, PartialWrite};
@@ -7,12 +9,14 @@ use clickledger_core::domain::device::Device;
 use clickledger_core::domain::entity::{BucketKey, Entity};
 use clickledger_core::domain::ids::{AdvertiserId, CampaignId};
 use clickledger_core::domain::sequence::SequenceNumber;
+use clickledger_core::domain::time::Hour;
 use clickledger_core::domain::time::Minute;
 use clickledger_core::domain::verdict::Verdict;
-use clickledger_core::ports::BucketStore;
+use clickledger_core::ports::{BucketStore, PortError, PortResult};
 use clickledger_core::service::delays::Delays;
 use clickledger_core::service::metrics::{CountStores, MetricsConfig};
 use clickledger_core::service::operations::OperationsPorts;
+use clickledger_core::service::reconcile::Restatement;
 use clickledger_lambda::http::{HttpEvent, answer};
 use clickledger_testkit::faulty::{FaultPlan, Faults, FaultyCatalog};
 use clickledger_testkit::memory::{MemoryBuckets, MemoryCatalog, MemoryGauges, MemoryKeys, MemorySeals};
@@ -27,10 +31,27 @@ const METRICS: &str = include_str!("../../../../tests/fixtures/http_metrics.json
 /// 2026-01-02T00:05:00Z.
 const NOW_MS: i64 = 1_767_312_300_000;
 
+/// What was started; refuses all but the first.
+#[derive(Default)]
+struct Started(Mutex<Vec<Restatement>>);
+
+#[async_trait]
+impl Restatements for Started {
+    async fn start(&self, order: Restatement) -> PortResult<()> {
+        let mut started = self.0.lock().unwrap();
+        started.push(order);
+        match started.len() {
+            1 => Ok(()),
+            _ => Err(PortError::unavailable("throttled")),
+        }
+    }
+}
+
 struct World {
     time: VirtualTime,
     router: Router,
     faults: Faults,
+    started: Arc<Started>,
 }
 
 impl World {
@@ -74,7 +95,10 @@ impl World {
         let keys = KeysService::new(Arc::new(MemoryKeys::default()), clock.clone(), rng.clone());
         let key = PresentedKey::generate([1; 9], [2; 32]);
         time.block_on(keys.insert(&key, scope)).unwrap();
+        let (started, seals) = (Arc::<Started>::default(), Arc::new(MemorySeals::default()));
         let query = Query {
+            reconciliations: ReconciliationsService::new(seals.clone(), seals),
+            restatements: started.clone(),
             metrics: MetricsService::new(
                 CountStores::unsealed(buckets.clone()),
                 clock.clone(),
@@ -97,7 +121,12 @@ impl World {
             clock,
         };
         let router = router(query, EdgeConfig::default());
-        Self { time, router, faults }
+        Self {
+            time,
+            router,
+            faults,
+            started,
+        }
     }
 
     /// The answer to the fixture, changed like this: its status and its body.
@@ -175,6 +204,36 @@ fn keys_are_made_by_administrators() {
     let (status, key) = make(Scope::Admin);
     assert_eq!(status, 201, "{key}");
     assert!(key["key"].as_str().unwrap().starts_with("clk_"));
+}
+
+#[test]
+fn administrators_have_past_hours_recounted_and_read_what_came_of_it() {
+    let ask = |world: &World| {
+        world.asked(|event| {
+            event["rawPath"] = json!("/v1/reconciliations");
+            event["rawQueryString"] = json!("");
+            event["requestContext"]["http"]["method"] = json!("POST");
+            event["headers"]["content-type"] = json!("application/json");
+            event["body"] =
+                json!("{\"from\":\"2026-01-01T00:00:00Z\",\"to\":\"2026-01-02T00:00:00Z\",\"dry_run\":true}");
+        })
+    };
+    assert_eq!(ask(&World::new(advertiser(9))).0, 403);
+    let world = World::new(Scope::Admin);
+    let (status, accepted) = ask(&world);
+    assert_eq!(status, 202, "{accepted}");
+    let order = Restatement {
+        from: Hour::of(1_767_225_600_000),
+        to: Hour::of(1_767_312_000_000),
+        dry_run: true,
+        accept_lowering: false,
+    };
+    assert_eq!(*world.started.0.lock().unwrap(), [order]);
+    assert_eq!(ask(&world).0, 503, "what was not started is not accepted");
+    let (status, reports) = world.get("/v1/reconciliations");
+    assert_eq!((status, reports["items"].clone()), (200, json!([])));
+    let (status, corrections) = world.get("/v1/reconciliations/2026-01-01T00:00:00Z/corrections");
+    assert_eq!((status, corrections["items"].clone()), (200, json!([])));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One signed request to a service that no adapter needs: Lambda, CloudFormation, CloudWatch Logs, Service Quotas.
 //!
-//! Invariant: only what a service says was not worked (it is busy, or broke down) is asked again; all of it only reads.
+//! Invariant: only what a service says was not worked (it is busy, or broke down) is asked again; what an operator asks only reads.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -25,16 +25,18 @@ const LIMIT: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// What is asked, in the protocol of the service.
-pub(super) enum Ask<'a> {
+pub(crate) enum Ask<'a> {
     /// JSON 1.1: the operation, as `X-Amz-Target` names it, and its input.
     Json(&'static str, Value),
     /// REST: what is at this path.
     Get(&'a str),
     /// Query: `Action`, `Version` and the operation's fields, answered in XML.
     Query(&'a [(&'a str, &'a str)]),
+    /// Lambda: an event for the function at this path, whose end is not waited for.
+    Event(&'a str, &'a Value),
 }
 
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     /// The header that REST services name an error in.
     kind: Option<String>,
@@ -42,6 +44,15 @@ struct Answer {
 }
 
 impl Answer {
+    /// The body of a success; else what the service says.
+    pub(crate) fn success(self) -> PortResult<Bytes> {
+        if self.status < 300 {
+            return Ok(self.body);
+        }
+        let (code, message) = (self.code(), self.message().unwrap_or_default());
+        Err(failure::answered(code.as_deref(), self.status, &message))
+    }
+
     fn again(&self) -> bool {
         let code = self.code().unwrap_or_default();
         self.status >= 500 || self.status == 429 || code.contains("Throttling")
@@ -89,11 +100,7 @@ impl Operator {
             let answer =
                 answered.map_err(|_| PortError::unavailable(format!("{service} does not answer")))?;
             match answer {
-                Ok(answer) if answer.status < 300 => return Ok(answer.body),
-                Ok(answer) if tries >= TRIES || !answer.again() => {
-                    let (code, message) = (answer.code(), answer.message().unwrap_or_default());
-                    return Err(failure::answered(code.as_deref(), answer.status, &message));
-                }
+                Ok(answer) if tries >= TRIES || !answer.again() => return answer.success(),
                 Err(error) if tries >= TRIES || !error.is_retryable() => return Err(error),
                 _ => sleep(pause).await,
             }
@@ -109,8 +116,13 @@ impl Operator {
     }
 }
 
-async fn send(road: &Road, service: &str, ask: &Ask<'_>) -> PortResult<Answer> {
+/// Sends it once. An answer of any status is an answer.
+///
+/// # Errors
+/// No credentials, no connection, or no answer.
+pub(crate) async fn send(road: &Road, service: &str, ask: &Ask<'_>) -> PortResult<Answer> {
     const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+    const INVOCATION: HeaderName = HeaderName::from_static("x-amz-invocation-type");
     const KIND: &str = "x-amzn-errortype";
     let (method, path, body, content, target) = match ask {
         Ask::Json(target, input) => (
@@ -128,7 +140,15 @@ async fn send(road: &Road, service: &str, ask: &Ask<'_>) -> PortResult<Answer> {
             let content = "application/x-www-form-urlencoded";
             (Method::POST, "/", fields, Some(content), None)
         }
+        Ask::Event(path, event) => (
+            Method::POST,
+            *path,
+            event.to_string(),
+            Some("application/json"),
+            None,
+        ),
     };
+    let invocation = matches!(ask, Ask::Event(..)).then_some("Event");
     let mut parts = road.url.clone().into_parts();
     parts.path_and_query = Some(path.parse().map_err(PortError::rejected)?);
     let url = Uri::from_parts(parts).map_err(PortError::rejected)?;
@@ -140,6 +160,7 @@ async fn send(road: &Road, service: &str, ask: &Ask<'_>) -> PortResult<Answer> {
         Some(("host", &*host)),
         content.map(|content| ("content-type", content)),
         target.map(|target| ("x-amz-target", target)),
+        invocation.map(|kind| ("x-amz-invocation-type", kind)),
     ]
     .into_iter()
     .flatten()
@@ -178,6 +199,9 @@ async fn send(road: &Road, service: &str, ask: &Ask<'_>) -> PortResult<Answer> {
     }
     if let Some(target) = target {
         headers.insert(TARGET, HeaderValue::from_static(target));
+    }
+    if let Some(kind) = invocation {
+        headers.insert(INVOCATION, HeaderValue::from_static(kind));
     }
     for (name, text) in signed.headers() {
         let mut value = value(text)?;

@@ -3,7 +3,7 @@
 //! No function calls any of it, and no SDK crate is added for it: services that no adapter needs are asked by [`client`], one
 //! signed request at a time. Invariant: examining changes nothing.
 
-mod client;
+pub(crate) mod client;
 mod doctor;
 mod judge;
 mod redrive;

@@ -1,7 +1,8 @@
 //! Compaction: an arrival partition's lines as one Parquet file, several times smaller and a table for queries.
 //!
 //! Invariant: the lines' files go only once the Parquet file is durable, has its name, and was read back: the same lines,
-//! byte for byte, in the same order. A crash in between leaves both: repeats, by which a recount is not changed.
+//! byte for byte, in the same order. A crash in between leaves both: repeats, by which a recount is not changed, and which the
+//! next compaction of the partition removes.
 
 use std::fs::File;
 use std::io;
@@ -35,18 +36,72 @@ impl Sum {
     }
 }
 
+/// How a file is named while it is written.
+const UNFINISHED: &str = ".parquet.unfinished";
+
+/// The partitions before this one that hold lines, in order.
+pub(super) fn uncompacted(lake: &Path, before: Hour) -> io::Result<Vec<Hour>> {
+    let mut files = files::list(lake, &(Hour(0)..before))?;
+    files.retain(|file| file.form != Form::Parquet);
+    let mut partitions: Vec<Hour> = files.into_iter().map(|file| file.arrival).collect();
+    partitions.dedup();
+    Ok(partitions)
+}
+
+/// What an earlier process was writing when it ended.
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.to_str().is_some_and(|path| path.ends_with(UNFINISHED)) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The lines of a file in order, added up.
+fn sum_of(file: &LakeFile, sum: &mut Sum) -> io::Result<()> {
+    files::lines(file, |line| sum.add(line)).map(drop)
+}
+
+/// Whether some compacted file holds what these sources hold: then a process ended before it removed them.
+fn is_compacted(sources: &[LakeFile], compacted: &[LakeFile]) -> io::Result<bool> {
+    if compacted.is_empty() {
+        return Ok(false);
+    }
+    let mut wanted = Sum::default();
+    for source in sources {
+        sum_of(source, &mut wanted)?;
+    }
+    let wanted = wanted.finish();
+    for file in compacted {
+        let mut found = Sum::default();
+        sum_of(file, &mut found)?;
+        if found.finish() == wanted {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Compacts a partition; says how many lines were moved.
 pub(super) fn compact(lake: &Path, arrival: Hour) -> io::Result<u64> {
-    let mut sources = files::list(lake, &(arrival..Hour(arrival.0 + 1)))?;
-    sources.retain(|file| file.form != Form::Parquet);
+    let files = files::list(lake, &(arrival..Hour(arrival.0 + 1)))?;
+    let (compacted, mut sources): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|file| file.form == Form::Parquet);
     let Some(folder) = sources.first().and_then(|file| file.path.parent()) else {
         return Ok(0);
     };
     let folder = folder.to_owned();
+    remove_unfinished(&folder)?;
+    if is_compacted(&sources, &compacted)? {
+        remove(&folder, &sources)?;
+        return Ok(0);
+    }
     let mut random = [0; 8];
     SystemEntropy.fill(&mut random);
-    let name = format!("clicks-{:016x}.parquet", u64::from_le_bytes(random));
-    let unfinished = folder.join(format!("{name}.unfinished"));
+    let name = format!("clicks-{:016x}", u64::from_le_bytes(random));
+    let unfinished = folder.join(format!("{name}{UNFINISHED}"));
     let moved = write(&unfinished, &mut sources);
     let moved = match moved {
         Ok(moved) if moved > 0 => moved,
@@ -55,13 +110,17 @@ pub(super) fn compact(lake: &Path, arrival: Hour) -> io::Result<u64> {
             return nothing;
         }
     };
-    std::fs::rename(&unfinished, folder.join(&name))?;
+    std::fs::rename(&unfinished, folder.join(format!("{name}.parquet")))?;
     sync_folder(&folder)?;
+    remove(&folder, &sources)?;
+    Ok(moved)
+}
+
+fn remove(folder: &Path, sources: &[LakeFile]) -> io::Result<()> {
     for source in sources {
         std::fs::remove_file(&source.path)?;
     }
-    sync_folder(&folder)?;
-    Ok(moved)
+    sync_folder(folder)
 }
 
 /// Writes the lines of all sources, and reads them back. A source that does not end with a line's end stays out.

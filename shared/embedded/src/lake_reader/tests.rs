@@ -307,6 +307,37 @@ mod compacted {
     }
 
     #[tokio::test]
+    async fn what_a_crash_left_is_tidied_up_and_partitions_are_told_until_they_are_compacted() {
+        let (lake, _alive) = open_tiny().await;
+        let folder = lake.partition(HOUR);
+        let lines: Vec<Vec<u8>> = records(50)
+            .iter()
+            .map(|record| record.to_line().unwrap())
+            .collect();
+        let source = folder.join("shardId-000000000000.ndjson");
+        std::fs::write(&source, lines.concat()).unwrap();
+        let later = Hour(HOUR.0 + 1);
+        assert_eq!(lake.reader.uncompacted(later).await.unwrap(), [HOUR]);
+        assert_eq!(lake.reader.uncompacted(HOUR).await.unwrap(), []);
+        assert_eq!(lake.reader.compact(HOUR).await.unwrap(), 50);
+        assert_eq!(lake.reader.uncompacted(later).await.unwrap(), []);
+        let compacted = names(&folder);
+
+        // It ended before it removed the source, and one before that while it wrote.
+        std::fs::write(&source, lines.concat()).unwrap();
+        std::fs::write(folder.join("clicks-00.parquet.unfinished"), b"PAR1").unwrap();
+        assert_eq!(lake.reader.compact(HOUR).await.unwrap(), 0);
+        assert_eq!(names(&folder), compacted);
+
+        // What came since is no repeat of it.
+        std::fs::write(&source, lines[..20].concat()).unwrap();
+        assert_eq!(lake.reader.compact(HOUR).await.unwrap(), 20);
+        assert_eq!(names(&folder).len(), 2);
+        let totals = lake.reader.recount(HOUR, around()).await.unwrap().totals;
+        assert_eq!((totals.clicks, totals.rows), (50, 70));
+    }
+
+    #[tokio::test]
     async fn file_that_is_torn_or_broken_is_not_compacted() {
         let (lake, _alive) = open_tiny().await;
         let folder = lake.partition(HOUR);

@@ -31,7 +31,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 pub use self::beat::{BeatConfig, BeatPorts, Beaten, Beater};
 pub use self::daily::DailyRun;
 pub use self::proof::{HeartbeatProof, HeartbeatProofPorts, LakeProof, PositionProof};
-pub use self::restate::Restatement;
+pub use self::restate::{Restated, Restatement};
 use crate::domain::claim_life::ClaimLife;
 use crate::domain::manifest::Manifest;
 use crate::domain::mutation::Mutation;

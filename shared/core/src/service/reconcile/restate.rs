@@ -16,9 +16,20 @@ pub struct Restatement {
     /// The hour after the last.
     pub to: Hour,
     /// Only reports; nothing is written. Unclaimed clicks that nobody has settled yet are shown as valid.
+    #[serde(default)]
     pub dry_run: bool,
     /// The lake is taken as it is: hours are sealed though it is not proved complete, or holds less than was counted.
+    #[serde(default)]
     pub accept_lowering: bool,
+}
+
+/// What came of a restatement.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Restated {
+    /// One report for each hour that was recounted.
+    pub reports: Vec<HourReport>,
+    /// What time did not suffice for.
+    pub rest: Option<Restatement>,
 }
 
 impl Reconcile {
@@ -27,26 +38,39 @@ impl Reconcile {
     /// # Errors
     /// The first failure; hours before it are done. Asking again is harmless.
     pub async fn restate(&self, restatement: &Restatement) -> PortResult<Vec<HourReport>> {
+        Ok(self.restate_until(restatement, i64::MAX).await?.reports)
+    }
+
+    /// The same for whoever is ended at some time: no hour but the first is begun at `until_ms` (Unix milliseconds) or later.
+    ///
+    /// # Errors
+    /// As [`restate`](Self::restate).
+    pub async fn restate_until(&self, restatement: &Restatement, until_ms: i64) -> PortResult<Restated> {
         let Restatement { from, to, .. } = *restatement;
         let run = if restatement.dry_run {
             RunKind::DryRun
         } else {
             RunKind::Restatement
         };
-        let mut reports = Vec::new();
-        for hour in (from.0..to.0).map(Hour) {
+        let (mut reports, mut next) = (Vec::new(), from);
+        while next < to && (next == from || self.now_ms() < until_ms) {
             let asked = Asked {
-                hour,
+                hour: next,
                 run,
                 last_arrival: None,
                 accept: restatement.accept_lowering,
             };
             reports.push(self.seal(asked).await?);
+            next = Hour(next.0 + 1);
         }
-        if !restatement.dry_run && from < to {
-            self.seal_days_of(from.day(), Day(Hour(to.0 - 1).day().0 + 1))
+        if !restatement.dry_run && from < next {
+            self.seal_days_of(from.day(), Day(Hour(next.0 - 1).day().0 + 1))
                 .await?;
         }
-        Ok(reports)
+        let rest = (next < to).then_some(Restatement {
+            from: next,
+            ..*restatement
+        });
+        Ok(Restated { reports, rest })
     }
 }
