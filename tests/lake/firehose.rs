@@ -99,7 +99,7 @@ impl Delivery<'_> {
         let (bytes, mut times) = (object.gzip.finish()?, 1);
         if prefix == "lake" {
             self.truth.objects += 1;
-            times += u64::from(self.truth.objects % TWICE == 0);
+            times += u64::from(self.truth.objects.is_multiple_of(TWICE));
             self.truth.rows += times * object.rows;
             let (first, behind) = self.truth.arrivals;
             self.truth.arrivals = (first.min(object.arrival), behind.max(Hour(object.arrival.0 + 1)));
@@ -141,7 +141,7 @@ pub(crate) fn fill(folder: &Path, hour: Hour, clicks: u64, seed: u64) -> Result<
     for n in 0..clicks {
         let mut record = maker.record();
         let is_valid = record.verdict == Verdict::Valid;
-        record.claimed &= !is_valid || n % UNCLAIMED != 0;
+        record.claimed &= !is_valid || !n.is_multiple_of(UNCLAIMED);
         // Half of the duplicates lost their impression to a click that lies in the lake.
         if record.verdict == Verdict::Duplicate && random.random() && !delivery.truth.some.is_empty() {
             let place = random.random_range(0..delivery.truth.some.len());
@@ -171,7 +171,7 @@ pub(crate) fn fill(folder: &Path, hour: Hour, clicks: u64, seed: u64) -> Result<
             let object = late.entry(came).or_insert_with(|| Object::new(came.start_ms()));
             object.push(&line, of_the_hour)?;
         } else {
-            for _ in 0..1 + u64::from(n % REPEATED == 0) {
+            for _ in 0..1 + u64::from(n.is_multiple_of(REPEATED)) {
                 open.push(&line, of_the_hour)?;
             }
         }
@@ -189,7 +189,7 @@ fn note(truth: &mut Truth, record: &ClickRecord, of_the_hour: bool, n: u64) {
         truth.clicks += 1;
         truth.unclaimed += u64::from(record.verdict == Verdict::Valid && !record.claimed);
     }
-    if n % 997 == 0 {
+    if n.is_multiple_of(997) {
         truth.some.push(record.click_id);
     }
 }

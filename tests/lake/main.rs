@@ -1,7 +1,7 @@
 //! The statements that Athena runs on AWS, run by DuckDB on a lake of millions of clicks as Firehose writes it, and the
 //! embedded reader on the same files: the same numbers.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test suite: a panic is its way to say no
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a test suite: a panic is its way to say no
 
 mod athena;
 #[path = "../template/cloudformation.rs"]

@@ -95,9 +95,9 @@ impl World {
         let keys = KeysService::new(Arc::new(MemoryKeys::default()), clock.clone(), rng.clone());
         let key = PresentedKey::generate([1; 9], [2; 32]);
         time.block_on(keys.insert(&key, scope)).unwrap();
-        let (started, seals) = (Arc::<Started>::default(), Arc::new(MemorySeals::default()));
+        let started = Arc::<Started>::default();
         let query = Query {
-            reconciliations: ReconciliationsService::new(seals.clone(), seals),
+            reconciliations: ReconciliationsService::new(seals.clone(), seals.clone()),
             restatements: started.clone(),
             metrics: MetricsService::new(
                 CountStores::unsealed(buckets.clone()),
