@@ -19,6 +19,8 @@ use crate::until;
 const LOOK: Duration = Duration::from_millis(10);
 /// How long a process may take to ask for its first event, on a busy machine. Lambda gives 10 s.
 const INIT: Duration = Duration::from_secs(30);
+/// How long what an ended process printed may be on its way.
+const OUTPUT: Duration = Duration::from_secs(5);
 
 /// A function's process.
 pub struct Function {
@@ -107,6 +109,9 @@ impl Function {
                 bail!("the function could not start: {error}");
             }
             if !self.lives() && seen.first_next.is_none() {
+                // What it printed last may still be on its way: those who read it let go of the log when they have all of it.
+                let all = || Ok((Arc::strong_count(&self.log) == 1).then_some(()));
+                until("the end of what it printed", OUTPUT, all).ok();
                 bail!("the function's process ended");
             }
             Ok(seen.first_next.map(|next| (next, seen.first_answer)))
