@@ -492,15 +492,13 @@ fn restated(world: &World, past: &Past<'_>) -> Result<()> {
     for outcome in ["waiting", "sealed", "shown", "unchanged"] {
         ensure!(outcomes.contains(&outcome), "{report}");
     }
-    // An advertiser sees the corrections of what is its own, and no report of an hour.
+    // An advertiser sees the corrections of its ads, its campaigns and itself, none of placements or of all, and no report of an hour.
     let (_, key) = world.advertiser_key(ADVERTISER)?;
     let path = format!("/v1/reconciliations/{from}/corrections?limit=1000");
     let seen = world.stack.api.call(&key, "GET", &path, None, 200)?;
     let seen = seen["items"].as_array().context("items")?;
-    ensure!(
-        !seen.is_empty() && seen.iter().all(|item| item["entity"] == "advertiser"),
-        "{seen:?}"
-    );
+    let own = |item: &Value| matches!(item["entity"].as_str(), Some("ad" | "campaign" | "advertiser"));
+    ensure!(!seen.is_empty() && seen.iter().all(own), "{seen:?}");
     world
         .stack
         .api
