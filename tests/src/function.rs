@@ -10,8 +10,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
+use crate::built;
 use crate::runtime_api::{Event, Outcome, RuntimeApi};
 use crate::until;
 
@@ -261,35 +262,11 @@ impl Pending<'_> {
 /// # Errors
 /// It is not there, or older than its sources; with the command that builds it.
 pub fn binary(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    // <target>/<profile>/deps/<test>, or <target>/<profile>/<program>
-    let mut folder = test.parent().context("an executable lies in a folder")?;
-    if folder.ends_with("deps") {
-        folder = folder.parent().context("deps lies in a folder")?;
-    }
-    let profile = match folder.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(other) => other,
-    };
-    let build = format!("cargo build --locked --profile {profile} --bin {name} --package clickledger-{name}");
-    let path = folder.join(name);
-    let built = std::fs::metadata(&path)
-        .and_then(|found| found.modified())
-        .with_context(|| format!("{} is not built: run `{build}`", path.display()))?;
-    // Cargo's list of what it was built from: `<executable>: <source> <source> …`, spaces within a name escaped.
-    let sources = std::fs::read_to_string(path.with_extension("d")).unwrap_or_default();
-    let sources = sources
-        .split_once(": ")
-        .map_or("", |(_, sources)| sources)
-        .replace("\\ ", "\0");
-    for source in sources.split_whitespace() {
-        let source = source.replace('\0', " ");
-        let changed = std::fs::metadata(&source).and_then(|found| found.modified());
-        if changed.is_ok_and(|changed| changed > built) {
-            bail!("{} is older than {source}: run `{build}`", path.display());
-        }
-    }
-    Ok(path)
+    let folder = built::executables()?;
+    let profile = built::profile_of(&folder);
+    built::up_to_date(&folder.join(name)).map_err(|error| {
+        anyhow!("{error:#}: run `cargo build --locked --profile {profile} --bin {name} --package clickledger-{name}`")
+    })
 }
 
 fn collect(output: Option<impl Read + Send + 'static>, log: &Arc<Mutex<Vec<String>>>) {

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "browser")]
 pub mod browser;
+mod built;
 pub mod emulator;
 pub mod fault_proxy;
 pub mod function;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tempfile::TempDir;
 
-use crate::until;
+use crate::{built, until};
 
 /// A running server.
 #[derive(Debug)]
@@ -211,21 +211,16 @@ pub fn binary() -> Result<&'static Path> {
     }
 }
 
+/// The one that was built with the tests, if it is as new as its sources; else it is built now.
 fn build() -> Result<PathBuf> {
-    // <target>/<profile>/deps/<test>
-    let test = std::env::current_exe()?;
-    let profile_folder = test
-        .ancestors()
-        .nth(2)
-        .context("the test lies in a target folder")?;
-    let target = profile_folder
+    let folder = built::executables()?;
+    if let Ok(built) = built::up_to_date(&folder.join("clickledger")) {
+        return Ok(built);
+    }
+    let profile = built::profile_of(&folder);
+    let target = folder
         .parent()
         .context("the profile's folder lies in a target folder")?;
-    let profile = match profile_folder.file_name().and_then(|name| name.to_str()) {
-        Some("debug") => "dev",
-        Some(other) => other,
-        None => bail!("no profile in {}", test.display()),
-    };
     let built = Command::new(cargo())
         .args([
             "build",

@@ -22,7 +22,7 @@ fn main() -> Result<()> {
 async fn run() -> Result<()> {
     let telemetry = telemetry::start("aggregate")?;
     let clock = Arc::new(SystemClock);
-    let aws = Aws::from_env(clock.clone()).await?;
+    let aws = Aws::in_function(clock.clone())?;
     let patience = Patience::UNHURRIED;
     let options = CatalogOptions::unhurried(patience);
     let ports = AggregatePorts {

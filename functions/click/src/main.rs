@@ -24,7 +24,7 @@ fn main() -> Result<()> {
 async fn run() -> Result<()> {
     let telemetry = telemetry::start("click")?;
     let clock = Arc::new(SystemClock);
-    let aws = Aws::from_env(clock.clone()).await?;
+    let aws = Aws::in_function(clock.clone())?;
     let snapshot = aws.snapshot(Patience::START)?;
     let ports = ClickPorts {
         catalog: Arc::new(aws.catalog(Some(snapshot.clone()), CatalogOptions::default())?),

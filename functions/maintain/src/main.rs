@@ -18,7 +18,7 @@ fn main() -> Result<()> {
 
 async fn run() -> Result<()> {
     let telemetry = telemetry::start("maintain")?;
-    let aws = Aws::from_env(Arc::new(SystemClock)).await?;
+    let aws = Aws::in_function(Arc::new(SystemClock))?;
     let tasks = Arc::new(OnAws {
         snapshot: aws.snapshot_writer(Patience::UNHURRIED)?,
         keys: aws.token_keys(TokenKeysOptions::default())?,

@@ -24,7 +24,7 @@ fn main() -> Result<()> {
 async fn run() -> Result<()> {
     let telemetry = telemetry::start("placement")?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let aws = Aws::from_env(clock.clone()).await?;
+    let aws = Aws::in_function(clock.clone())?;
     let options = CatalogOptions::unhurried(Patience::START);
     let catalog = Arc::new(aws.catalog(None, options)?);
     let api_keys = Arc::new(aws.keys(Patience::START)?);

@@ -31,7 +31,7 @@ fn main() -> Result<()> {
 async fn run() -> Result<()> {
     let telemetry = telemetry::start("query")?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let aws = Aws::from_env(clock.clone()).await?;
+    let aws = Aws::in_function(clock.clone())?;
     let options = CatalogOptions::unhurried(Patience::START);
     let catalog = Arc::new(aws.catalog(None, options)?);
     let hours = Arc::new(aws.hours(Patience::UNHURRIED)?);

@@ -17,7 +17,7 @@ fn main() -> Result<()> {
 
 async fn run() -> Result<()> {
     let telemetry = telemetry::start("reconcile")?;
-    let aws = Aws::from_env(Arc::new(SystemClock)).await?;
+    let aws = Aws::in_function(Arc::new(SystemClock))?;
     let function = config::required("AWS_LAMBDA_FUNCTION_NAME")?;
     let runs = Arc::new(wiring::runs(&aws, &function).await?);
     let work = move |event: batch::Batch| {

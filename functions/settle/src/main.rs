@@ -20,7 +20,7 @@ fn main() -> Result<()> {
 async fn run() -> Result<()> {
     let telemetry = telemetry::start("settle")?;
     let clock = Arc::new(SystemClock);
-    let aws = Aws::from_env(clock.clone()).await?;
+    let aws = Aws::in_function(clock.clone())?;
     let patience = Patience::UNHURRIED;
     // What the stream goes on refusing is no more insisted on: the pace is to hear of it, and the queue keeps it.
     let stream = Arc::new(aws.stream(patience.within(2_000)).await?);

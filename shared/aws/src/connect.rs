@@ -19,6 +19,7 @@ use crate::config::{ConfigError, Names, Resource};
 use crate::credentials::CredentialCache;
 use crate::endpoint;
 use crate::http_pool::Pool;
+use crate::in_function;
 use crate::signed::Signed;
 
 /// How long warming waits for a service, milliseconds. Within a region it takes some 20; of one that is down, the first click
@@ -65,8 +66,22 @@ struct Inner {
 }
 
 impl Aws {
-    /// From the environment, as the SDK reads it (`AWS_REGION`, credentials, `AWS_ENDPOINT_URL`, profiles …), and the
-    /// `CLICKLEDGER_*` variables.
+    /// In a Lambda function: region, credentials and endpoints from environment variables, as the SDK names them
+    /// (`AWS_REGION`, `AWS_ENDPOINT_URL` …), and the `CLICKLEDGER_*` variables.
+    ///
+    /// # Errors
+    /// No region.
+    pub fn in_function(clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
+        let pool = new_pool()?;
+        let config = in_function::config(&pool)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Self::new(config, pool, Names::from_env(), clock)
+    }
+
+    /// On an operator's machine: from wherever the SDK takes it (environment, profiles …), and the `CLICKLEDGER_*` variables.
     ///
     /// # Errors
     /// No region.

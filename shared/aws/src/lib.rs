@@ -1,6 +1,6 @@
 //! The ports on AWS: DynamoDB, Kinesis, SQS, S3 and Secrets Manager.
 //!
-//! [`Aws::from_env`] takes region, credentials and endpoints from where the SDK takes them, and the resources' names from
+//! [`Aws::in_function`] takes region, credentials and endpoints from the environment, and the resources' names from
 //! `CLICKLEDGER_*` variables (module `config`); its methods make one adapter for each port:
 //!
 //! | port | adapter | on |
@@ -38,6 +38,7 @@ mod endpoint;
 mod failure;
 mod gauges;
 mod http_pool;
+mod in_function;
 mod kinesis_beats;
 mod kinesis_shards;
 mod kinesis_stream;

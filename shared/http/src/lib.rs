@@ -39,6 +39,7 @@ mod problem;
 mod reconciliations;
 mod reconciliations_schema;
 mod request_body;
+mod restatements;
 mod same_origin;
 mod session;
 mod standing;
@@ -71,8 +72,9 @@ pub use openapi::{description, document_router};
 pub use operations::operations_router;
 pub use placements::placement_router;
 pub use problem::{Kind, Problem};
-pub use reconciliations::{Restatements, reconciliations_router};
+pub use reconciliations::reconciliations_router;
 pub use reconciliations_schema::ReportView;
+pub use restatements::Restatements;
 pub use session::session_router;
 
 /// The services behind the routes.

@@ -1,6 +1,6 @@
-//! `/v1/reconciliations`: what sealing found in each hour and what it corrected; and asking for a past range to be recounted.
+//! `/v1/reconciliations`: what sealing found in each hour and what it corrected.
 //!
-//! Invariant: only administrators see hours as a whole and start anything; an advertiser sees the corrections of what is its own,
+//! Invariant: only administrators see hours as a whole; an advertiser sees the corrections of what is its own,
 //! and another's look as those that do not exist.
 
 use std::collections::HashMap;
@@ -8,58 +8,40 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use clickledger_core::domain::api_key::Scope;
 use clickledger_core::domain::correction::Correction;
 use clickledger_core::domain::entity::Entity;
 use clickledger_core::domain::time::{DAY_MS, HOUR_MS, Hour, Minute};
 use clickledger_core::ports::{Clock, PortResult};
-use clickledger_core::service::ads::{AdsService, FieldError};
+use clickledger_core::service::ads::AdsService;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::LocalTime;
-use clickledger_core::service::reconcile::Restatement;
 use clickledger_core::service::reconciliations::{CorrectionPlace, ReconciliationsService};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::{Administrator, Api, Caller};
 use crate::config::EdgeConfig;
-use crate::params::{NoParams, Params, PathId, page};
-use crate::problem::{Kind, Problem, ProblemDocument};
+use crate::params::{Params, PathId, page};
+use crate::problem::{Problem, ProblemDocument};
 use crate::reconciliations_schema::{CorrectionList, CorrectionView, ReportList, ReportView};
-use crate::request_body::JsonBody;
+use crate::restatements::Restatements;
 
-/// Longest range of a restatement, milliseconds.
-const LONGEST_MS: i64 = 366 * DAY_MS;
 /// How far back reports are listed, if nothing is said.
 const LISTED_MS: i64 = 7 * DAY_MS;
 /// Corrections of one read, and how many reads one request may cost: an advertiser's may lie far apart.
 const READ: usize = 1000;
 const READS: usize = 8;
 
-/// Starts restatements.
-#[async_trait]
-pub trait Restatements: Send + Sync {
-    /// Sees to it that the range is recounted, soon; a report of each hour says what came of it.
-    ///
-    /// # Errors
-    /// It was not started.
-    async fn start(&self, order: Restatement) -> PortResult<()>;
-}
-
 #[derive(Clone)]
 pub(crate) struct Reconciliations {
     pub(crate) found: ReconciliationsService,
-    restatements: Arc<dyn Restatements>,
+    pub(crate) restatements: Arc<dyn Restatements>,
     pub(crate) ads: Arc<AdsService>,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// Reports, corrections, restatements.
@@ -82,7 +64,7 @@ pub fn reconciliations_router(
 
 fn routes() -> OpenApiRouter<Api<Reconciliations>> {
     OpenApiRouter::new()
-        .routes(routes!(list, restate))
+        .routes(routes!(list, crate::restatements::restate))
         .routes(routes!(corrections))
         .routes(routes!(crate::corrections::of_range))
 }
@@ -280,94 +262,6 @@ impl<'a> Seen<'a> {
         self.known.insert(entity, sees);
         Ok(sees)
     }
-}
-
-/// A range to be recounted under the present rules.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RestatementBody {
-    /// From when on: the beginning of an hour.
-    #[schema(value_type = String, format = DateTime)]
-    from: LocalTime,
-    /// Until when, exclusive: the end of an hour that is over.
-    #[schema(value_type = String, format = DateTime)]
-    to: LocalTime,
-    /// Whether to report only, and change nothing.
-    #[serde(default)]
-    dry_run: bool,
-    /// Whether counts may be lowered by more than repeats in the lake explain; else such hours are left disputed.
-    #[serde(default)]
-    accept_lowering: bool,
-}
-
-/// A restatement that was accepted. Its hours' reports say what comes of it.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct RestatementView {
-    #[schema(value_type = String, format = DateTime)]
-    from: LocalTime,
-    #[schema(value_type = String, format = DateTime)]
-    to: LocalTime,
-    dry_run: bool,
-    accept_lowering: bool,
-    /// Reports of it are not older.
-    #[schema(value_type = String, format = DateTime)]
-    accepted_at: LocalTime,
-}
-
-/// Has a past range recounted under the present rules, soon. A report for each of its hours, of the run `restatement` or `dry_run`,
-/// says what was found and done.
-#[utoipa::path(post, path = "/v1/reconciliations", tag = "reconciliations", operation_id = "restate", security(("key" = [])), request_body = RestatementBody,
-    responses(
-        (status = 202, body = RestatementView, description = "Accepted; `Location` leads to the reports"),
-        (status = "4XX", body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Refused; 422 for too long a range"),
-    ))]
-async fn restate(
-    _: Administrator,
-    _: NoParams,
-    State(api): State<Api<Reconciliations>>,
-    JsonBody(body): JsonBody<RestatementBody>,
-) -> Result<Response, Problem> {
-    let now_ms = api.of.clock.now_ms();
-    let (from_ms, to_ms) = (body.from.unix_ms, body.to.unix_ms);
-    let mut errors = Vec::new();
-    for (name, at_ms) in [("from", from_ms), ("to", to_ms)] {
-        if at_ms % HOUR_MS != 0 {
-            errors.push(FieldError::new(name, "must be the beginning of an hour"));
-        }
-    }
-    if from_ms >= to_ms {
-        errors.push(FieldError::new("to", "must be after from"));
-    } else if to_ms > now_ms {
-        errors.push(FieldError::new("to", "must not be in the future"));
-    }
-    if !errors.is_empty() {
-        return Err(Problem::of(Kind::InvalidBody, errors));
-    }
-    if to_ms - from_ms > LONGEST_MS {
-        return Err(Problem::new(
-            Kind::RangeTooLarge,
-            "a restatement is of 366 days at most",
-        ));
-    }
-    let order = Restatement {
-        from: Hour::of(from_ms),
-        to: Hour::of(to_ms),
-        dry_run: body.dry_run,
-        accept_lowering: body.accept_lowering,
-    };
-    api.of.restatements.start(order).await?;
-    let (from, to) = (LocalTime::utc(from_ms), LocalTime::utc(to_ms));
-    // Relative to the request's own address, which may lie under a prefix.
-    let location = HeaderValue::try_from(format!("reconciliations?from={from}&to={to}"))
-        .map_err(|_| Problem::new(Kind::Internal, "the reports' address cannot be sent"))?;
-    let view = RestatementView {
-        from,
-        to,
-        dry_run: order.dry_run,
-        accept_lowering: order.accept_lowering,
-        accepted_at: LocalTime::utc(now_ms),
-    };
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(view)).into_response())
 }
 
 #[cfg(test)]

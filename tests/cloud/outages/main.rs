@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)] // a test suite; and what it measures is to be seen
 
 mod counting;
+mod credentials;
 mod held_up;
 #[path = "../../../shared/aws/tests/resources/mod.rs"]
 #[allow(unreachable_pub, dead_code)] // shared with suites that use other parts of it

@@ -192,6 +192,18 @@ impl World {
     }
 
     fn spawn(&self, name: &str) -> Function {
+        self.spawn_with(name, &[])
+    }
+
+    /// A variable of every function.
+    pub(crate) fn variable(&self, name: &str) -> String {
+        let variables = self.account.environment(self.account.emulator.url());
+        let found = variables.into_iter().find(|(known, _)| *known == name);
+        found.unwrap().1
+    }
+
+    /// Starts a function with these variables instead of those of the same names.
+    pub(crate) fn spawn_with(&self, name: &str, instead: &[(&str, &str)]) -> Function {
         let doors = [
             ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.proxy.url()),
             ("AWS_ENDPOINT_URL_KINESIS", self.kinesis.proxy.url()),
@@ -202,6 +214,7 @@ impl World {
             .iter()
             .chain(&doors)
             .map(|(name, value)| (*name, value.as_str()))
+            .chain(instead.iter().copied())
             .collect();
         Function::start(&binary(name).unwrap(), &[], &variables).unwrap()
     }
