@@ -513,6 +513,58 @@ fn a_month_is_shown_at_every_size_in_both_schemes_without_barriers_and_small() -
     )?;
     look("week-as-table")?;
 
+    // An advertiser's sealed clicks by where they came from: no row leads anywhere, and a filter narrows them.
+    let advertiser = key("advertiser_id")?;
+    page.go(&format!(
+        "{}/dashboard#advertiser={advertiser}&range=7d",
+        world.server.url()
+    ))?;
+    let card = "document.querySelector('[data-card=placement]')";
+    wait_for(
+        &page,
+        &format!("{card}?.querySelector('h2').textContent === 'Placements, sealed hours only'"),
+    )?;
+    wait_for(&page, &format!("{card}.querySelectorAll('.row').length > 1"))?;
+    assert_eq!(
+        page.value(&format!("{card}.querySelectorAll('button.row').length"))?,
+        0
+    );
+    let sum = |page: &Tab<'_>| -> Result<u64> {
+        let counts = format!(
+            "[...{card}.querySelectorAll('.row-count')].reduce((sum, count) => sum + Number(count.dataset.count), 0)"
+        );
+        page.value(&counts)?
+            .as_f64()
+            .map(|sum| sum as u64)
+            .context("a sum")
+    };
+    let all = sum(&page)?;
+    assert!(all > 0, "no click by any placement");
+    let first = format!("{card}.querySelector('.row').dataset.key");
+    let placement = page.value(&first)?.as_str().context("a placement")?.to_owned();
+    let listed = world.api("GET", "/v1/placements", None)?;
+    let listed = listed["items"].as_array().context("placements")?;
+    let slot = listed.iter().find(|it| it["placement_id"] == placement.as_str());
+    let slot = slot
+        .and_then(|it| it["slot"].as_str())
+        .context("the row's placement")?;
+    wait_for(
+        &page,
+        &format!(
+            "{card}.querySelector('.row-label').textContent === {}",
+            json!(slot)
+        ),
+    )?;
+    look("advertiser")?;
+    page.go(&format!(
+        "{}/dashboard#advertiser={advertiser}&range=7d&device=mobile",
+        world.server.url()
+    ))?;
+    until("fewer clicks by placement", PATIENCE, || {
+        let fewer = sum(&page)?;
+        Ok((0 < fewer && fewer < all).then_some(()))
+    })?;
+
     page.go(&format!("{}/dashboard#view=operations", world.server.url()))?;
     wait_for(&page, &says("as recounting found them"))?;
     wait_for(&page, "document.querySelectorAll('tbody tr').length > 10")?;

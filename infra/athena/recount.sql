@@ -1,6 +1,7 @@
 -- An hour, recounted: one row per click_id, grouped by entity, minute, verdict and cell. The rows without an id are sums over
 -- a kind; they come first. Copies of a record are alike, so min() only says which of equal values. `unclaimed` clicks are valid
--- ones whose claim was not answered: whose they are is for the claims to say. Athena (Trino) and DuckDB run this alike.
+-- ones whose claim was not answered: whose they are is for the claims to say. Kind 6 is a pair: an advertiser, and as `other`
+-- its placement, which is 0 of every other kind. Athena (Trino) and DuckDB run this alike.
 WITH once AS (
     SELECT
         click_id,
@@ -40,8 +41,10 @@ entities AS (
             WHEN 2 THEN campaign_id
             WHEN 3 THEN advertiser_id
             WHEN 4 THEN placement_id
+            WHEN 6 THEN advertiser_id
             ELSE 0
         END AS id,
+        CASE kind WHEN 6 THEN placement_id ELSE 0 END AS other,
         minute_ms,
         verdict,
         device,
@@ -49,10 +52,10 @@ entities AS (
         clicks,
         copies
     FROM grouped
-    CROSS JOIN (VALUES (1), (2), (3), (4), (5)) AS kinds (kind)
-    WHERE kind <> 4 OR placement_id IS NOT NULL
+    CROSS JOIN (VALUES (1), (2), (3), (4), (5), (6)) AS kinds (kind)
+    WHERE kind NOT IN (4, 6) OR placement_id IS NOT NULL
 )
-SELECT kind, id, minute_ms, verdict, device, country, sum(clicks) AS clicks, sum(copies) AS copies
+SELECT kind, id, other, minute_ms, verdict, device, country, sum(clicks) AS clicks, sum(copies) AS copies
 FROM entities
-GROUP BY GROUPING SETS ((kind, id, minute_ms, verdict, device, country), (kind))
-ORDER BY kind, id NULLS FIRST, minute_ms, verdict, device, country
+GROUP BY GROUPING SETS ((kind, id, other, minute_ms, verdict, device, country), (kind))
+ORDER BY kind, id NULLS FIRST, other, minute_ms, verdict, device, country

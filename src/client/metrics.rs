@@ -55,6 +55,7 @@ enum Beside {
     clickledger metrics advertiser 9 --from yesterday --to today --granularity hour --tz Europe/Berlin\n  \
     clickledger metrics ad 731 --from 2026-01-01 --to 2026-02-01 --granularity day --group-by device,country --csv\n  \
     clickledger metrics advertiser 9 --from -7d --granularity total --group-by ad --order=-clicks --limit 10\n  \
+    clickledger metrics advertiser 9 --from -7d --granularity total --group-by placement --order=-clicks\n  \
     clickledger metrics campaign 12 --from -30d --granularity day --device mobile,tablet --compare previous-period")]
 pub(crate) struct Command {
     /// Whose clicks
@@ -72,7 +73,8 @@ pub(crate) struct Command {
     /// How long a row is; at most 31 days by the minute, 366 by the hour
     #[arg(long, value_name = "UNIT", default_value = "minute")]
     granularity: Granularity,
-    /// Break rows down by device, country, device,country or verdict; of campaigns and advertisers by ad too
+    /// Break rows down by device, country, device,country or verdict; of campaigns and advertisers by ad too, of advertisers by
+    /// placement (sealed hours only)
     #[arg(long, value_name = "COLUMNS")]
     group_by: Option<String>,
     /// Only valid clicks of these device classes, such as mobile,tablet

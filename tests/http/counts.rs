@@ -1,9 +1,18 @@
 //! `/v1/…/metrics`: what was clicked, as JSON and CSV.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
+use clickledger_core::domain::counter::{CounterKey, Counters};
+use clickledger_core::domain::country::Country;
+use clickledger_core::domain::device::Device;
+use clickledger_core::domain::entity::Entity;
+use clickledger_core::domain::ids::{AdvertiserId, PlacementId};
 use clickledger_core::domain::manifest::{HourState, Manifest};
+use clickledger_core::domain::sealed::SealedHour;
 use clickledger_core::domain::time::{HOUR_MS, Hour};
-use clickledger_core::ports::Manifests;
+use clickledger_core::domain::verdict::Verdict;
+use clickledger_core::ports::{Manifests, SealedCounts};
 use serde_json::{Value, json};
 
 use crate::world::{Mode, NOW_MS, World, get, request, with};
@@ -522,6 +531,179 @@ async fn a_question_that_is_wrong_itself_is_refused_as_a_whole() {
         .problem_with(400, "invalid-parameter", "from");
     world.catalog.set(Mode::Down);
     ask(json!({})).await.problem(503, "unavailable");
+}
+
+/// Three hours before now, sealed: of advertiser 9 and of 8 by these placements, by their ids.
+async fn sealed_by_placement(world: &World, clicks: &[(u64, u64, u64)], version: u64) {
+    let hour = Hour(Hour::of(NOW_MS).0 - 3);
+    let counters = |count| {
+        let key = CounterKey::of(Verdict::Valid, Device::Mobile, Country::ZZ);
+        Counters::from_iter([(key, count)])
+    };
+    let mut sums: BTreeMap<Entity, Counters> = BTreeMap::new();
+    for (advertiser, placement, count) in clicks {
+        let (advertiser, placement) = (AdvertiserId(*advertiser), PlacementId(*placement));
+        for entity in [
+            Entity::Advertiser(advertiser),
+            Entity::Placement(placement),
+            Entity::AdvertiserPlacement(advertiser, placement),
+        ] {
+            sums.entry(entity).or_default().merge(&counters(*count));
+        }
+    }
+    let item = |(entity, counters)| SealedHour {
+        entity,
+        hour,
+        version,
+        minutes: vec![(5, counters)],
+    };
+    let items = sums.into_iter().map(item).collect();
+    world.seals.write_hours(hour, version, 0, items).await.unwrap();
+    let manifest = Manifest {
+        state: HourState::Sealed,
+        version,
+        ..Manifest::open(hour)
+    };
+    assert!(world.seals.flip(&manifest).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_advertisers_sealed_clicks_are_broken_down_by_placement() {
+    let (world, ad, placement) = clicked().await;
+    let live: u64 = placement.parse().unwrap();
+    sealed_by_placement(
+        &world,
+        &[(9, 5, 2), (9, 6, 7), (9, live, 1), (8, 5, 40), (8, 77, 1)],
+        3,
+    )
+    .await;
+    let path = format!(
+        "/v1/advertisers/9/metrics?{DAY}&group_by=placement&granularity=total&order=-clicks&metrics=clicks"
+    );
+    let rows = |page: &Value| -> Vec<(String, u64)> {
+        let rows = page["rows"].as_array().unwrap().iter();
+        rows.map(|row| {
+            assert_eq!(row["final"], false, "the day is not over: {row}");
+            let placement = row["placement"].as_str().unwrap().to_owned();
+            (placement, row["clicks"].as_u64().unwrap())
+        })
+        .collect()
+    };
+    let expected = [("6".to_owned(), 7), ("5".to_owned(), 2), (placement.clone(), 1)];
+    let own = world.advertiser(9, true).await;
+    for key in [&world.admin, &own] {
+        let answer = world.send(request("GET", &path, Some(key), None)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        let page = answer.json();
+        assert_eq!(rows(&page), expected);
+        // Two were clicked in this minute, which is not sealed.
+        assert_eq!(page["totals"]["clicks"], 12);
+        assert_eq!(page["query"]["group_by"], json!(["placement"]));
+        assert!(!answer.text().contains("\"77\""), "a rival's");
+    }
+    // Another advertiser's, as if it were not there.
+    let foreign = world.advertiser(8, true).await;
+    world
+        .send(request("GET", &path, Some(&foreign), None))
+        .await
+        .problem(404, "not-found");
+
+    let hours = format!("/v1/advertisers/9/metrics?{DAY}&group_by=placement&limit=2");
+    let page = world.ask("GET", &hours, None).await.json();
+    let cursor = page["meta"]["next_cursor"].as_str().unwrap();
+    let next = world
+        .ask("GET", &format!("{hours}&cursor={cursor}"), None)
+        .await
+        .json();
+    let all = [
+        page["rows"].as_array().unwrap().clone(),
+        next["rows"].as_array().unwrap().clone(),
+    ]
+    .concat();
+    let placements: Vec<&str> = all.iter().map(|row| row["placement"].as_str().unwrap()).collect();
+    assert_eq!(placements, ["5", "6", placement.as_str()]);
+    assert!(
+        all.iter()
+            .all(|row| row["start"] == "2026-01-01T21:00:00Z" && row["final"] == true)
+    );
+    assert_eq!(
+        all[1],
+        json!({ "start": "2026-01-01T21:00:00Z", "placement": "6", "gross_clicks": 7, "clicks": 7,
+                               "invalid_clicks": 0, "invalid_by_verdict": {}, "final": true })
+    );
+
+    let csv = world.ask("GET", &format!("{path}&format=csv"), None).await.text();
+    assert!(
+        csv.starts_with("start,placement,clicks,final\n2026-01-01T00:00:00Z,6,7,false\n"),
+        "{csv}"
+    );
+
+    for (device, count) in [("mobile", 3), ("tablet", 0)] {
+        let page = world
+            .ask("GET", &format!("{path}&device={device}"), None)
+            .await
+            .json();
+        assert_eq!(page["rows"].as_array().unwrap().len(), count, "{device}");
+    }
+    for entity in [
+        format!("ads/{ad}"),
+        "campaigns/1009".to_owned(),
+        format!("placements/{placement}"),
+    ] {
+        let answer = world
+            .ask(
+                "GET",
+                &format!("/v1/{entity}/metrics?{DAY}&group_by=placement"),
+                None,
+            )
+            .await;
+        let problem = answer.problem(400, "unsupported-breakdown");
+        assert_eq!(
+            problem["detail"],
+            "only clicks of an advertiser can be broken down by placement"
+        );
+    }
+    for group_by in ["placement,device", "ad,placement"] {
+        let path = format!("/v1/advertisers/9/metrics?{DAY}&group_by={group_by}");
+        world
+            .ask("GET", &path, None)
+            .await
+            .problem(400, "unsupported-breakdown");
+    }
+    // A pair is nothing that can be asked for.
+    for path in [
+        "/v1/advertisers/9%2Fp%235/metrics",
+        "/v1/advertisers/v%239%2Fp%235/metrics",
+    ] {
+        let answer = world.ask("GET", &format!("{path}?{DAY}"), None).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{}", answer.text());
+    }
+    let pair = |entity: &str, id: &str| {
+        json!({ "entities": [{ "entity": entity, "id": id }], "from": "2026-01-01T00:00:00Z",
+                "to": "2026-01-02T00:00:00Z" })
+    };
+    for (entity, id) in [
+        ("advertiser-placement", "9"),
+        ("advertiser", "9/5"),
+        ("advertiser", "9/p#5"),
+    ] {
+        let answer = world
+            .ask("POST", "/v1/metrics/query", Some(pair(entity, id)))
+            .await;
+        answer.problem(400, "invalid-body");
+    }
+
+    let mut asked = pair("advertiser", "9");
+    asked["group_by"] = json!(["placement"]);
+    asked["granularity"] = json!("total");
+    asked["entities"] = json!([{ "entity": "advertiser", "id": "9" }, { "entity": "ad", "id": ad }, { "entity": "advertiser", "id": "8" }]);
+    let answer = world
+        .send(request("POST", "/v1/metrics/query", Some(&own), Some(asked)))
+        .await;
+    let results = answer.json()["results"].clone();
+    assert_eq!(results[0]["rows"].as_array().unwrap().len(), 3, "{results}");
+    assert_eq!(results[1]["problem"]["type"], "/problems/unsupported-breakdown");
+    assert_eq!(results[2]["problem"]["type"], "/problems/not-found");
 }
 
 /// Seals the hour before, in which nothing was clicked.

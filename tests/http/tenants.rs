@@ -147,6 +147,15 @@ fn routes(things: &Things) -> Vec<Route> {
         own,
     );
     row(
+        "GET /v1/advertisers/{advertiser_id}/metrics",
+        &format!(
+            "{}&group_by=placement&granularity=total&order=-clicks",
+            metrics("advertisers/9")
+        ),
+        None,
+        own,
+    );
+    row(
         "GET /v1/placements/{placement_id}/metrics",
         &metrics(&format!("placements/{placement}")),
         None,

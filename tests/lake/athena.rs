@@ -191,7 +191,7 @@ fn device(line: &StringRecord, place: usize) -> Result<Device> {
 #[derive(Debug, Default)]
 pub(crate) struct Recounted {
     pub(crate) rows: Vec<RecountRow>,
-    /// Clicks and copies of each kind of entity (1 to 5).
+    /// Clicks and copies of each kind of entity (1 to 6).
     pub(crate) sums: Vec<(u64, u64)>,
 }
 
@@ -199,7 +199,7 @@ pub(crate) fn recounted(path: PathBuf) -> Result<Recounted> {
     let mut found = Recounted::default();
     for line in lines(path)? {
         let line = line?;
-        let (kind, clicks, copies): (u8, u64, u64) = (must(&line, 0)?, must(&line, 6)?, must(&line, 7)?);
+        let (kind, clicks, copies): (u8, u64, u64) = (must(&line, 0)?, must(&line, 7)?, must(&line, 8)?);
         let Some(id) = field::<u64>(&line, 1)? else {
             found.sums.push((clicks, copies));
             ensure!(
@@ -213,16 +213,17 @@ pub(crate) fn recounted(path: PathBuf) -> Result<Recounted> {
             2 => Entity::Campaign(CampaignId(id)),
             3 => Entity::Advertiser(AdvertiserId(id)),
             4 => Entity::Placement(PlacementId(id)),
+            6 => Entity::AdvertiserPlacement(AdvertiserId(id), PlacementId(must(&line, 2)?)),
             _ => Entity::Total,
         };
-        let minute = Minute::of(must(&line, 2)?);
-        let counter = match line.get(3) {
+        let minute = Minute::of(must(&line, 3)?);
+        let counter = match line.get(4) {
             Some("unclaimed") => None,
             Some("valid") => {
-                let country: Country = must(&line, 5)?;
-                Some(CounterKey::of(must(&line, 3)?, device(&line, 4)?, country))
+                let country: Country = must(&line, 6)?;
+                Some(CounterKey::of(must(&line, 4)?, device(&line, 5)?, country))
             }
-            _ => Some(CounterKey::of(must(&line, 3)?, Device::Unknown, Country::ZZ)),
+            _ => Some(CounterKey::of(must(&line, 4)?, Device::Unknown, Country::ZZ)),
         };
         if found.rows.last().map(|row| (row.entity, row.minute)) != Some((entity, minute)) {
             found.rows.push(RecountRow {

@@ -13,6 +13,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use clickledger_core::domain::entity::Entity;
 use clickledger_core::domain::ids::{ClickId, HeartbeatId};
 use clickledger_core::domain::time::Hour;
 use clickledger_core::ports::{ClickedHour, LakeReader, LakeSlice, RecountRow};
@@ -120,6 +121,18 @@ async fn agree(folder: &Path, clicks: u64) -> Result<()> {
             theirs.sums
         );
     }
+
+    // Each of the others by one pair of advertiser and placement too.
+    ensure!(
+        theirs.sums.len() == 6 && theirs.sums[5] == theirs.sums[3] && theirs.sums[5] < theirs.sums[0],
+        "{:?}",
+        theirs.sums
+    );
+    let is_pair = |row: &&RecountRow| matches!(row.entity, Entity::AdvertiserPlacement(..));
+    ensure!(
+        theirs.rows.iter().filter(is_pair).count() > 60,
+        "hardly any pair's minute"
+    );
 
     let mut hours = Vec::new();
     for line in athena::lines(result("hours.csv"))? {

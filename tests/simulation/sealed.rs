@@ -14,7 +14,7 @@ use clickledger_core::domain::verdict::Verdict;
 use clickledger_testkit::memory::MemorySeals;
 
 use crate::matching::{matched, own};
-use crate::truth::{Durable, entities};
+use crate::truth::{Durable, entities, sealed_entities};
 use crate::watch::valid;
 
 type ByMinute = BTreeMap<BucketKey, Counters>;
@@ -73,6 +73,7 @@ pub(crate) fn wrong(
     let counted = counted(seals);
     wrong.extend(gross(&counted, clicks));
     wrong.extend(agreement(&counted, clicks));
+    wrong.extend(pairs(&counted));
     let own = own(clicks);
     let found = matched(&valid(&counted), &own);
     if !found.short.is_empty() {
@@ -109,7 +110,7 @@ fn gross(counted: &ByMinute, clicks: &BTreeMap<ClickId, Durable>) -> Vec<String>
     }
     for Durable { record, .. } in clicks.values() {
         let minute = Minute::of(record.clicked_at_ms);
-        for entity in entities(record) {
+        for entity in sealed_entities(record) {
             let key = BucketKey { entity, minute };
             *must.entry((key, settled(record.verdict))).or_insert(0) += 1;
         }
@@ -155,6 +156,7 @@ fn agreement(counted: &ByMinute, clicks: &BTreeMap<ClickId, Durable>) -> Vec<Str
     }
     let others = counted
         .iter()
+        .filter(|(key, _)| key.entity.is_counted_live())
         .filter(|(key, _)| !matches!(key.entity, Entity::Ad(_) | Entity::Placement(_)));
     let others: ByMinute = others.map(|(key, counters)| (*key, counters.clone())).collect();
     let mut wrong = Vec::new();
@@ -178,6 +180,44 @@ fn agreement(counted: &ByMinute, clicks: &BTreeMap<ClickId, Durable>) -> Vec<Str
     };
     if valid(true) != valid(false) {
         wrong.push("sealed: placements disagree".to_owned());
+    }
+    wrong
+}
+
+/// Pairs add up to their placements in every counter, and in valid clicks to their advertisers: each of those has a placement.
+fn pairs(counted: &ByMinute) -> Vec<String> {
+    let (mut of_placements, mut of_advertisers) = (ByMinute::new(), ByMinute::new());
+    for (key, counters) in counted {
+        if let Entity::AdvertiserPlacement(advertiser, placement) = key.entity {
+            let minute = key.minute;
+            for (sums, entity) in [
+                (&mut of_placements, Entity::Placement(placement)),
+                (&mut of_advertisers, Entity::Advertiser(advertiser)),
+            ] {
+                sums.entry(BucketKey { entity, minute })
+                    .or_default()
+                    .merge(counters);
+            }
+        }
+    }
+    let valid = |counted: &ByMinute| -> BTreeMap<BucketKey, u64> {
+        let advertisers = counted
+            .iter()
+            .filter(|(key, _)| matches!(key.entity, Entity::Advertiser(_)));
+        advertisers
+            .map(|(key, counters)| (*key, counters.valid()))
+            .filter(|(_, valid)| *valid > 0)
+            .collect()
+    };
+    let placements = counted
+        .iter()
+        .filter(|(key, _)| matches!(key.entity, Entity::Placement(_)));
+    let mut wrong = Vec::new();
+    if !placements.eq(&of_placements) {
+        wrong.push("sealed: pairs disagree with their placements".to_owned());
+    }
+    if valid(counted) != valid(&of_advertisers) {
+        wrong.push("sealed: pairs disagree with their advertisers".to_owned());
     }
     wrong
 }
@@ -226,6 +266,9 @@ fn corrections(
         } in of_version
         {
             made += 1;
+            if !entity.is_counted_live() {
+                wrong.push(format!("{entity} was corrected, which only follows from others"));
+            }
             let (entity, minute) = (*entity, *minute);
             let accepted = report.run == clickledger_core::domain::correction::RunKind::Restatement;
             if before.gross() > after.gross() + repeats && !accepted {
@@ -253,7 +296,8 @@ fn corrections(
     if let Some(partials) = partials.filter(|_| manifest.is_sealed()) {
         let nothing = Counters::default();
         let keys = partials.keys().chain(counted.keys()).chain(known.keys());
-        let keys: BTreeSet<&BucketKey> = keys.filter(|key| key.minute.hour() == manifest.hour).collect();
+        let keys = keys.filter(|key| key.minute.hour() == manifest.hour && key.entity.is_counted_live());
+        let keys: BTreeSet<&BucketKey> = keys.collect();
         for key in keys {
             let told = known.get(key).or_else(|| partials.get(key)).unwrap_or(&nothing);
             let is = counted.get(key).unwrap_or(&nothing);

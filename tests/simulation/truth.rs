@@ -103,6 +103,15 @@ pub(crate) fn entities(record: &ClickRecord) -> impl Iterator<Item = Entity> + u
     .flatten()
 }
 
+/// Whose sealed counts a click goes to.
+pub(crate) fn sealed_entities(record: &ClickRecord) -> impl Iterator<Item = Entity> + use<> {
+    let advertiser = record.advertiser_id;
+    let pair = record
+        .placement_id
+        .map(|placement| Entity::AdvertiserPlacement(advertiser, placement));
+    entities(record).chain(pair)
+}
+
 /// The outcome that must be, live.
 #[derive(Default)]
 pub(crate) struct Expected {

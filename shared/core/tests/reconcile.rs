@@ -2,17 +2,18 @@
 
 #![allow(clippy::unwrap_used)] // a test suite: a panic is its way to say no
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use clickledger_core::domain::bucket::{Condition, PartialWrite, ShardId};
-use clickledger_core::domain::correction::{Cause, HourReport, Outcome};
+use clickledger_core::domain::correction::{Cause, Correction, HourReport, Outcome};
 use clickledger_core::domain::counter::{CounterKey, Counters};
 use clickledger_core::domain::country::Country;
 use clickledger_core::domain::device::Device;
 use clickledger_core::domain::entity::{BucketKey, Entity};
-use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, ClickId, ImpressionId};
+use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, ClickId, ImpressionId, PlacementId};
 use clickledger_core::domain::manifest::{HourState, Manifest};
 use clickledger_core::domain::mutation::Mutation;
 use clickledger_core::domain::record::{ClickRecord, RECORD_VERSION};
@@ -123,6 +124,30 @@ impl World {
                 }
             }
         }
+        self.time.block_on(self.buckets.commit(writes));
+    }
+
+    /// Counts these clicks live for their placements, as aggregate does.
+    fn count_placements(&self, sequence_number: u64, clicks: &[ClickRecord]) {
+        let mut deltas: BTreeMap<BucketKey, Counters> = BTreeMap::new();
+        for click in clicks {
+            let counter = CounterKey::of(click.verdict, click.device, click.country);
+            if let Some(placement) = click.placement_id {
+                let key = BucketKey {
+                    entity: Entity::Placement(placement),
+                    minute: Minute::of(click.clicked_at_ms),
+                };
+                deltas.entry(key).or_default().add(counter, 1);
+            }
+        }
+        let write = |(key, delta)| PartialWrite {
+            key,
+            shard: "s".into(),
+            condition: Condition::Below(SequenceNumber::from(sequence_number)),
+            last: SequenceNumber::from(sequence_number),
+            delta,
+        };
+        let writes = deltas.into_iter().map(write).collect();
         self.time.block_on(self.buckets.commit(writes));
     }
 
@@ -440,6 +465,185 @@ fn a_day_is_sealed_when_its_hours_are_and_anew_when_one_changes() {
     assert_ne!(world.seals.all_days()[0].version, version);
     assert_eq!(quarter(&world), 2);
     assert_eq!(world.manifest().last_arrival, Hour(HOUR.0 + 26));
+}
+
+const PAIR: Entity = Entity::AdvertiserPlacement(AdvertiserId(20), PlacementId(5));
+
+/// A click that came by placement 5.
+fn placed(n: u8, minute: i64) -> ClickRecord {
+    ClickRecord {
+        placement_id: Some(PlacementId(5)),
+        ..click(n, minute, 1)
+    }
+}
+
+fn restated(world: &World, dry_run: bool) -> HourReport {
+    let order = Restatement {
+        from: HOUR,
+        to: Hour(HOUR.0 + 1),
+        dry_run,
+        accept_lowering: false,
+    };
+    world
+        .time
+        .block_on(world.reconcile.restate(&order))
+        .unwrap()
+        .pop()
+        .unwrap()
+}
+
+fn all_corrections(world: &World) -> Vec<Correction> {
+    let found = world.time.block_on(world.seals.corrections(HOUR, None, 1000));
+    found.unwrap()
+}
+
+/// As if the hour had been sealed before there were pairs.
+fn forget_pairs(world: &World) {
+    let next = Hour(HOUR.0 + 1);
+    let Manifest {
+        version, adjusted, ..
+    } = world.manifest();
+    for version in [version, adjusted].into_iter().filter(|version| *version > 0) {
+        let mut items = Vec::new();
+        let page = world.seals.entities(HOUR, version, None, 1000);
+        for entity in world.time.block_on(page).unwrap() {
+            let found = world.time.block_on(world.seals.read_hours(entity, HOUR, next));
+            items.extend(found.unwrap());
+        }
+        items.retain(|item| item.entity.is_counted_live() && item.version == version);
+        let write = world.seals.write_hours(HOUR, version, 0, items);
+        world.time.block_on(write).unwrap();
+    }
+    assert_eq!(world.seen(PAIR), (0, 0));
+}
+
+#[test]
+fn pairs_are_sealed_beside_the_rest_and_are_no_difference_and_no_correction() {
+    for slice_rows in [61, 10_000] {
+        let world = World::new(slice_rows);
+        let clicks = [placed(1, 5), placed(2, 5), click(3, 5, 1), placed(4, 7)];
+        world.deliver(HOUR, &clicks);
+        // Live counting lost one, and knows of placements too.
+        world.count(1, &clicks[..3]);
+        world.count_placements(1, &clicks[..3]);
+        let report = world.sealed();
+        assert_eq!(report.outcome, Outcome::Sealed, "{report:?}");
+        assert_eq!(world.seen(PAIR), (3, 3));
+        assert_eq!(world.seen(Entity::Placement(PlacementId(5))), (3, 3));
+        assert_eq!(world.seen(Entity::Advertiser(AdvertiserId(20))), (4, 4));
+        // The lost one, once for each entity that was counted live.
+        let corrections = all_corrections(&world);
+        assert_eq!((report.corrections, corrections.len()), (5, 5), "{corrections:?}");
+        assert!(corrections.iter().all(|it| it.entity.is_counted_live()));
+        let again = restated(&world, false);
+        assert_eq!(again.outcome, Outcome::Unchanged, "{again:?}");
+    }
+}
+
+#[test]
+fn an_hour_that_was_sealed_without_pairs_gets_them_when_it_is_asked_for() {
+    let world = World::new(10_000);
+    let clicks = [placed(1, 5), placed(2, 6), click(3, 6, 1)];
+    world.deliver(HOUR, &clicks);
+    world.count(1, &clicks);
+    world.count_placements(1, &clicks);
+    world.sealed();
+    forget_pairs(&world);
+    let before = world.manifest();
+
+    let shown = restated(&world, true);
+    assert_eq!(
+        (shown.outcome, shown.corrections),
+        (Outcome::Shown, 0),
+        "{shown:?}"
+    );
+    assert!(shown.detail.contains("by placement"), "{shown:?}");
+    assert_eq!(world.manifest(), before);
+
+    let report = restated(&world, false);
+    assert_eq!(
+        (report.outcome, report.corrections),
+        (Outcome::Sealed, 0),
+        "{report:?}"
+    );
+    assert_eq!(world.seen(PAIR), (2, 2));
+    assert_eq!(world.seen(Entity::Total), (3, 3));
+    assert!(world.manifest().version > before.version);
+    assert!(all_corrections(&world).is_empty());
+    assert_eq!(restated(&world, false).outcome, Outcome::Unchanged);
+}
+
+#[test]
+fn a_closed_hour_gets_its_pairs_without_an_adjustment_and_none_once_something_is_owed() {
+    for owed in [false, true] {
+        let world = World::new(10_000);
+        world.deliver(HOUR, &[placed(1, 5)]);
+        world.hourly();
+        world.daily();
+        let later = HOUR.end_ms() + ReconcileConfig::default().close_after_ms + 3 * HOUR_MS;
+        world.time.run_until(later);
+        world.daily();
+        assert_eq!(world.manifest().state, HourState::Closed);
+        if owed {
+            world.deliver(Hour::of(later), &[placed(2, 6)]);
+            world.time.run_until(later + HOUR_MS);
+            world.daily();
+            assert!(world.manifest().adjusted > 0);
+        }
+        let before = all_corrections(&world).len();
+        forget_pairs(&world);
+        let closed = world.manifest();
+        let asked = Restatement {
+            from: HOUR,
+            to: Hour(HOUR.0 + 1),
+            dry_run: false,
+            accept_lowering: false,
+        };
+        let arrivals = world.time.block_on(world.reconcile.restate(&asked)).unwrap();
+        let report = &arrivals[0];
+        assert_eq!(report.corrections, 0, "{report:?}");
+        let now = world.manifest();
+        assert_eq!(now.state, HourState::Closed);
+        assert_eq!(world.seen(Entity::Total), (1, 1), "what was billed");
+        if owed {
+            assert_eq!(report.outcome, Outcome::Unchanged, "{report:?}");
+            assert_eq!((now.version, now.adjusted), (closed.version, closed.adjusted));
+        } else {
+            assert_eq!(report.outcome, Outcome::Sealed, "{report:?}");
+            assert_eq!((world.seen(PAIR), now.adjusted), ((1, 1), 0));
+            assert!(now.version > closed.version);
+        }
+        assert_eq!(all_corrections(&world).len(), before);
+        assert_eq!(restated(&world, false).outcome, Outcome::Unchanged);
+    }
+}
+
+#[test]
+fn a_pair_of_a_day_is_its_hours_and_a_click_that_takes_anothers_place_moves_in_its_pair_too() {
+    let world = World::new(10_000);
+    let orphan = placed(1, 5);
+    let heir = ClickRecord {
+        placement_id: Some(PlacementId(5)),
+        ..duplicate(2, 6, &orphan)
+    };
+    world.deliver(HOUR, &[heir]);
+    world
+        .time
+        .run_until(HOUR.day().first_hour().start_ms() + 26 * HOUR_MS);
+    world.hourly();
+    assert_eq!(world.seen(PAIR), (1, 0));
+    world.daily();
+    assert_eq!(world.seen(PAIR), (1, 1), "it has taken the orphan's place");
+    let version = world.seals.all_days()[0].version;
+    let items = world.seals.all_sealed_days();
+    let of_day = items.iter().find(|it| it.version == version && it.entity == PAIR);
+    let quarters = &of_day.unwrap().quarters;
+    assert_eq!((quarters.len(), quarters[0].counters.valid()), (1, 1));
+    assert!(
+        all_corrections(&world)
+            .iter()
+            .all(|it| it.entity.is_counted_live())
+    );
 }
 
 #[test]

@@ -49,7 +49,11 @@ impl Key {
     }
 }
 
-/// An entity as rows name it.
+/// The kind of a pair.
+pub(crate) const PAIR: i64 = 6;
+
+/// An entity as rows name it. A pair of advertiser and placement has no partials: its rows are told apart by its placement too
+/// (`seals::sealed_key`).
 pub(crate) fn stored(entity: Entity) -> (i64, i64) {
     match entity {
         Entity::Ad(id) => (1, id.0.cast_signed()),
@@ -57,6 +61,7 @@ pub(crate) fn stored(entity: Entity) -> (i64, i64) {
         Entity::Advertiser(id) => (3, id.0.cast_signed()),
         Entity::Placement(id) => (4, id.0.cast_signed()),
         Entity::Total => (5, 0),
+        Entity::AdvertiserPlacement(advertiser, _) => (PAIR, advertiser.0.cast_signed()),
     }
 }
 

@@ -104,6 +104,9 @@ impl Partials {
         write: PartialWrite,
         now_ms: i64,
     ) -> Result<Committed, Failure> {
+        if !write.key.entity.is_counted_live() {
+            return Err(PortError::rejected("a partial of what is not counted live").into());
+        }
         let (shard, last) = (ShardNumber::of(&write.shard)?, shards::stored(write.last)?);
         let key = Key::new(hot::stored(write.key.entity), write.key.minute, shard.0);
         let watermark = match self.moved.get(&key) {

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use crate::OpenError;
 
 /// What this code reads and writes. A change of the tables raises it.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 
 /// The database's file in the data folder.
 pub(crate) const FILE: &str = "clickledger.db";
@@ -64,7 +64,7 @@ CREATE TABLE token_keys(made INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER NOT N
 CREATE TABLE hashing_key(one INTEGER PRIMARY KEY CHECK(one = 1), secret BLOB NOT NULL);
 ";
 
-/// What version 3 brought: all that sealing stores.
+/// What version 3 brought: all that sealing stores but the counts.
 const SEALING: &str = "
 -- Of every hour that was marked or looked at; `body` is JSON.
 CREATE TABLE manifests(hour INTEGER PRIMARY KEY, body TEXT NOT NULL);
@@ -72,17 +72,6 @@ CREATE TABLE day_manifests(day INTEGER PRIMARY KEY, version INTEGER NOT NULL, ge
 -- A row stays for good, so that a job's fence never falls.
 CREATE TABLE leases(
     job TEXT PRIMARY KEY, holder TEXT, fence INTEGER NOT NULL, until_ms INTEGER NOT NULL, note TEXT) WITHOUT ROWID;
-
--- Keyed as readers want them: a range of one entity is one scan. `totals` before `cells`, so that a query without a
--- breakdown never reads a cell. By the indexes an hour's or day's versions are listed and forgotten.
-CREATE TABLE sealed_hours(
-    kind INTEGER NOT NULL, id INTEGER NOT NULL, hour INTEGER NOT NULL, version INTEGER NOT NULL,
-    totals BLOB NOT NULL, cells BLOB NOT NULL, PRIMARY KEY(kind, id, hour, version)) WITHOUT ROWID;
-CREATE INDEX sealed_hours_by_version ON sealed_hours(hour, version, kind, id);
-CREATE TABLE sealed_days(
-    kind INTEGER NOT NULL, id INTEGER NOT NULL, day INTEGER NOT NULL, version INTEGER NOT NULL,
-    totals BLOB NOT NULL, cells BLOB NOT NULL, PRIMARY KEY(kind, id, day, version)) WITHOUT ROWID;
-CREATE INDEX sealed_days_by_version ON sealed_days(day, version, kind, id);
 
 -- `hour` is that of the click's own time.
 CREATE TABLE rulings(
@@ -102,6 +91,34 @@ CREATE TABLE sessions(
     session_id TEXT PRIMARY KEY, secret_sha256 BLOB NOT NULL, key_id TEXT NOT NULL, created_ms INTEGER NOT NULL,
     expires_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX sessions_by_expiry ON sessions(expires_ms);
+";
+
+/// Sealed counts as version 5 has them. `other` is the placement of a pair of advertiser and placement, else 0.
+const SEALED: &str = "
+-- Keyed as readers want them: a range of one entity is one scan. `totals` before `cells`, so that a query without a
+-- breakdown never reads a cell. By the indexes an hour's or day's versions are listed and forgotten.
+CREATE TABLE sealed_hours(
+    kind INTEGER NOT NULL, id INTEGER NOT NULL, other INTEGER NOT NULL, hour INTEGER NOT NULL, version INTEGER NOT NULL,
+    totals BLOB NOT NULL, cells BLOB NOT NULL, PRIMARY KEY(kind, id, other, hour, version)) WITHOUT ROWID;
+CREATE INDEX sealed_hours_by_version ON sealed_hours(hour, version, kind, id, other);
+CREATE TABLE sealed_days(
+    kind INTEGER NOT NULL, id INTEGER NOT NULL, other INTEGER NOT NULL, day INTEGER NOT NULL, version INTEGER NOT NULL,
+    totals BLOB NOT NULL, cells BLOB NOT NULL, PRIMARY KEY(kind, id, other, day, version)) WITHOUT ROWID;
+CREATE INDEX sealed_days_by_version ON sealed_days(day, version, kind, id, other);
+";
+
+/// From version 4 to 5, before and after [`SEALED`]: the counts move over. Their keys begin otherwise now.
+const ASIDE: &str = "
+DROP INDEX sealed_hours_by_version;
+DROP INDEX sealed_days_by_version;
+ALTER TABLE sealed_hours RENAME TO sealed_hours_4;
+ALTER TABLE sealed_days RENAME TO sealed_days_4;
+";
+const OVER: &str = "
+INSERT INTO sealed_hours SELECT kind, id, 0, hour, version, totals, cells FROM sealed_hours_4 ORDER BY kind, id, hour, version;
+INSERT INTO sealed_days SELECT kind, id, 0, day, version, totals, cells FROM sealed_days_4 ORDER BY kind, id, day, version;
+DROP TABLE sealed_hours_4;
+DROP TABLE sealed_days_4;
 ";
 
 /// Which connection it is: how much memory it may take (KiB of page cache) and how long it waits for others.
@@ -159,13 +176,14 @@ pub(crate) fn connect(file: &Path, role: &Role) -> rusqlite::Result<Connection> 
 /// again, and nothing else gets cheaper.
 pub(crate) const PAGE_BYTES: u32 = 4096;
 
-/// Makes the tables of a new database; of an old one, checks the version, and brings versions 2 and 3 to this one.
+/// Makes the tables of a new database; of an old one, checks the version, and brings versions 2 to 4 to this one.
 pub(crate) fn prepare(conn: &mut Connection, dir: &Path) -> Result<(), OpenError> {
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let tables: i64 = tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables == 0 {
         tx.execute_batch(TABLES)?;
         tx.execute_batch(SEALING)?;
+        tx.execute_batch(SEALED)?;
         tx.execute_batch(SESSIONS)?;
         put_meta(&tx, "schema_version", VERSION.into())?;
         tx.commit()?;
@@ -183,11 +201,17 @@ pub(crate) fn prepare(conn: &mut Connection, dir: &Path) -> Result<(), OpenError
     };
     match found {
         Some(found) if found == i64::from(VERSION) => Ok(()),
-        Some(found @ 2..=3) => {
+        Some(found @ 2..=4) => {
             if found < 3 {
                 bring_sealing(&tx, dir)?;
+            } else {
+                tx.execute_batch(ASIDE)?;
+                tx.execute_batch(SEALED)?;
+                tx.execute_batch(OVER)?;
             }
-            tx.execute_batch(SESSIONS)?;
+            if found < 4 {
+                tx.execute_batch(SESSIONS)?;
+            }
             put_meta(&tx, "schema_version", VERSION.into())?;
             tx.commit()?;
             Ok(())
@@ -201,9 +225,10 @@ pub(crate) fn prepare(conn: &mut Connection, dir: &Path) -> Result<(), OpenError
     }
 }
 
-/// From version 2 to 3: sealing's tables; what was a dirty hour is a manifest with a mark.
+/// From version 2: sealing's tables; what was a dirty hour is a manifest with a mark.
 fn bring_sealing(conn: &Connection, dir: &Path) -> Result<(), OpenError> {
     conn.execute_batch(SEALING)?;
+    conn.execute_batch(SEALED)?;
     let hours: Vec<i64> = conn
         .prepare("SELECT hour FROM dirty_hours")?
         .query_map([], |row| row.get(0))?
@@ -249,6 +274,8 @@ mod tests {
             crate::seals::DAY_VERSIONS,
             crate::seals::FORGET_HOURS,
             crate::seals::FORGET_DAYS,
+            crate::seals::NEXT_PLACEMENT,
+            crate::seals::HAS_PLACEMENT,
             crate::keys::EXPIRED,
         ] {
             let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();

@@ -22,10 +22,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::failure::{Damaged, Failure};
+use crate::hot::{PAIR, stored};
 use crate::store::Store;
 
 #[cfg(test)]
-pub(crate) use sealed_counts::{DAY_VERSIONS, FORGET_DAYS, FORGET_HOURS, HOUR_VERSIONS};
+pub(crate) use sealed_counts::{
+    DAY_VERSIONS, FORGET_DAYS, FORGET_HOURS, HAS_PLACEMENT, HOUR_VERSIONS, NEXT_PLACEMENT,
+};
 
 /// The embedded [`SealStore`], [`Manifests`], [`Leases`](clickledger_core::ports::Leases),
 /// [`SealedCounts`](clickledger_core::ports::SealedCounts), [`Rulings`](clickledger_core::ports::Rulings) and
@@ -58,10 +61,24 @@ fn limited(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// An entity of a row.
-pub(crate) fn entity(kind: i64, id: i64) -> Option<Entity> {
+/// An entity as rows of sealed counts name it: its kind, its id, and of a pair the placement.
+pub(crate) fn sealed_key(entity: Entity) -> (i64, i64, i64) {
+    let (kind, id) = stored(entity);
+    match entity {
+        Entity::AdvertiserPlacement(_, placement) => (kind, id, placement.0.cast_signed()),
+        _ => (kind, id, 0),
+    }
+}
+
+/// An entity of a row; `other` is a pair's placement, else 0.
+pub(crate) fn entity(kind: i64, id: i64, other: i64) -> Option<Entity> {
     let number = id.cast_unsigned();
+    if kind == PAIR {
+        let placement = PlacementId(other.cast_unsigned());
+        return (other > 0).then_some(Entity::AdvertiserPlacement(AdvertiserId(number), placement));
+    }
     match kind {
+        _ if other != 0 => None,
         1 => Some(Entity::Ad(AdId(number))),
         2 => Some(Entity::Campaign(CampaignId(number))),
         3 => Some(Entity::Advertiser(AdvertiserId(number))),
@@ -71,8 +88,10 @@ pub(crate) fn entity(kind: i64, id: i64) -> Option<Entity> {
     }
 }
 
-fn entity_of(row: &Row<'_>, column: usize) -> Result<Entity, Failure> {
-    Ok(entity(row.get(column)?, row.get(column + 1)?).ok_or(Damaged("entity"))?)
+/// An entity that has its kind and id in these columns, and if it may be a pair its placement.
+fn entity_of(row: &Row<'_>, [kind, id]: [usize; 2], other: Option<usize>) -> Result<Entity, Failure> {
+    let other = other.map_or(Ok(0), |column| row.get(column))?;
+    Ok(entity(row.get(kind)?, row.get(id)?, other).ok_or(Damaged("entity"))?)
 }
 
 fn click_id(row: &Row<'_>, column: usize) -> Result<ClickId, Failure> {

@@ -13,20 +13,21 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use clickledger_core::domain::bucket::{Committed, Condition, PartialWrite};
-use clickledger_core::domain::counter::CounterKey;
+use clickledger_core::domain::counter::{CounterKey, Counters};
 use clickledger_core::domain::country::Country;
 use clickledger_core::domain::device::Device;
 use clickledger_core::domain::entity::{BucketKey, Entity};
-use clickledger_core::domain::ids::{ClickId, ImpressionId};
+use clickledger_core::domain::ids::{AdId, AdvertiserId, ClickId, ImpressionId, PlacementId};
 use clickledger_core::domain::lane::LaneItem;
 use clickledger_core::domain::manifest::Manifest;
+use clickledger_core::domain::sealed::{SealedDay, SealedHour};
 use clickledger_core::domain::sequence::SequenceNumber;
-use clickledger_core::domain::time::{HOUR_MS, Hour, Minute};
+use clickledger_core::domain::time::{Day, HOUR_MS, Hour, Minute};
 use clickledger_core::domain::verdict::Verdict;
 use clickledger_core::ports::{
     ApiKeys, BucketStore, Claim, ClaimStore, Claimed, ClickStream, Clock, LaneLog, Manifests, Outgoing,
-    PortError, Position, Quarantine, Quarantined, RawLake, SealStore, ShardReader, Spill, StreamRecord,
-    TokenKeys,
+    PortError, Position, Quarantine, Quarantined, RawLake, SealStore, SealedCounts, ShardReader, Spill,
+    StreamRecord, TokenKeys,
 };
 use clickledger_embedded::{CommitGate, Embedded, OpenError, OpenOptions};
 
@@ -375,7 +376,7 @@ async fn folder_of_another_version_says_what_to_do() {
             error,
             OpenError::OtherSchema {
                 found: 99,
-                expected: 4,
+                expected: 5,
                 ..
             }
         ),
@@ -383,12 +384,12 @@ async fn folder_of_another_version_says_what_to_do() {
     );
     let text = error.to_string();
     assert!(
-        text.contains("version 99") && text.contains("version 4") && text.contains("choose another"),
+        text.contains("version 99") && text.contains("version 5") && text.contains("choose another"),
         "{text}"
     );
 }
 
-/// What versions 3 and 4 added, taken away again: the other tables are version 2's.
+/// What versions 3 to 5 added, taken away again: the other tables are version 2's.
 const BACK_TO_VERSION_2: &str = "
     DROP TABLE sessions;
     DROP TABLE manifests; DROP TABLE day_manifests; DROP TABLE leases; DROP TABLE sealed_hours; DROP TABLE sealed_days;
@@ -450,6 +451,7 @@ async fn folder_of_version_3_is_brought_to_this_one() {
     store.close().await;
     let file = dir.path().join("clickledger.db");
     let conn = rusqlite::Connection::open(&file).unwrap();
+    conn.execute_batch(BACK_TO_VERSION_4).unwrap();
     conn.execute_batch("DROP TABLE sessions; UPDATE meta SET value = 3 WHERE key = 'schema_version'")
         .unwrap();
     drop(conn);
@@ -461,6 +463,88 @@ async fn folder_of_version_3_is_brought_to_this_one() {
         assert_eq!(store.keys().session(&session_id).await.unwrap(), None);
         store.close().await;
     }
+}
+
+/// Sealed counts as version 4 had them: without pairs.
+const BACK_TO_VERSION_4: &str = "
+    CREATE TABLE hours_4(
+        kind INTEGER NOT NULL, id INTEGER NOT NULL, hour INTEGER NOT NULL, version INTEGER NOT NULL,
+        totals BLOB NOT NULL, cells BLOB NOT NULL, PRIMARY KEY(kind, id, hour, version)) WITHOUT ROWID;
+    CREATE TABLE days_4(
+        kind INTEGER NOT NULL, id INTEGER NOT NULL, day INTEGER NOT NULL, version INTEGER NOT NULL,
+        totals BLOB NOT NULL, cells BLOB NOT NULL, PRIMARY KEY(kind, id, day, version)) WITHOUT ROWID;
+    INSERT INTO hours_4 SELECT kind, id, hour, version, totals, cells FROM sealed_hours WHERE other = 0;
+    INSERT INTO days_4 SELECT kind, id, day, version, totals, cells FROM sealed_days WHERE other = 0;
+    DROP TABLE sealed_hours; DROP TABLE sealed_days;
+    ALTER TABLE hours_4 RENAME TO sealed_hours;
+    ALTER TABLE days_4 RENAME TO sealed_days;
+    CREATE INDEX sealed_hours_by_version ON sealed_hours(hour, version, kind, id);
+    CREATE INDEX sealed_days_by_version ON sealed_days(day, version, kind, id);
+    UPDATE meta SET value = 4 WHERE key = 'schema_version';";
+
+#[tokio::test]
+async fn folder_of_version_4_is_brought_to_this_one_with_all_that_is_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), 1);
+    let (hour, next) = (Hour::of(NOW_MS), Hour(Hour::of(NOW_MS).0 + 1));
+    let (day, next_day) = (hour.day(), Day(hour.day().0 + 1));
+    let counters: Counters = [(CounterKey::of(Verdict::Valid, Device::Mobile, Country::ZZ), 7)]
+        .into_iter()
+        .collect();
+    let entities = [
+        Entity::Ad(AdId(7)),
+        Entity::Advertiser(AdvertiserId(9)),
+        Entity::Placement(PlacementId(5)),
+        Entity::Total,
+    ];
+    let pair = Entity::AdvertiserPlacement(AdvertiserId(9), PlacementId(5));
+    let sealed_hour = |entity, version| SealedHour {
+        entity,
+        hour,
+        version,
+        minutes: vec![(3, counters.clone())],
+    };
+    let sealed_day = |entity| SealedDay::of_hours(entity, day, 6, &[sealed_hour(entity, 1)]).unwrap();
+    for version in [1, 2] {
+        let items = entities.map(|entity| sealed_hour(entity, version)).to_vec();
+        store.seals().write_hours(hour, version, 0, items).await.unwrap();
+    }
+    let days = entities.map(sealed_day).to_vec();
+    store.seals().write_days(days).await.unwrap();
+    store.close().await;
+    let conn = rusqlite::Connection::open(dir.path().join("clickledger.db")).unwrap();
+    conn.execute_batch(BACK_TO_VERSION_4).unwrap();
+    drop(conn);
+    for round in 0..2 {
+        let store = open(dir.path(), 1);
+        let seals = store.seals();
+        for entity in entities {
+            let found = seals.read_hours(entity, hour, next).await.unwrap();
+            assert_eq!(found, [1, 2].map(|version| sealed_hour(entity, version)));
+            assert_eq!(
+                seals.read_days(entity, day, next_day).await.unwrap(),
+                [sealed_day(entity)]
+            );
+        }
+        assert_eq!(seals.entities(hour, 2, None, 10).await.unwrap(), entities);
+        // Sealed anew, it has pairs too.
+        let pairs = seals.read_hours(pair, hour, next).await.unwrap();
+        assert_eq!(pairs.len(), round);
+        seals
+            .write_hours(hour, 3, 0, vec![sealed_hour(pair, 3)])
+            .await
+            .unwrap();
+        store.close().await;
+    }
+    let conn = rusqlite::Connection::open(dir.path().join("clickledger.db")).unwrap();
+    let left: i64 = conn
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%\\_4' ESCAPE '\\'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(left, 0);
 }
 
 /// A crash in the middle of bringing a folder forward leaves it as it was.

@@ -130,7 +130,7 @@ async fn of_campaign(
         )),
         (status = 304, description = "`If-None-Match` names what would be answered"),
         (status = 404, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Not there, or another's"),
-        (status = 422, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Too long a range, or too many ads"),
+        (status = 422, body = ProblemDocument<'static>, content_type = "application/problem+json", description = "Too long a range, or too many ads or placements"),
     ))]
 async fn of_advertiser(
     caller: Caller,
@@ -223,6 +223,8 @@ impl Counts {
             }
             (Entity::Placement(asked), _) => self.placements.by_id(asked).await?.is_some(),
             (Entity::Advertiser(_) | Entity::Total, _) => true,
+            // A breakdown's members are nobody's to ask for.
+            (Entity::AdvertiserPlacement(..), _) => false,
         };
         if owned { Ok(()) } else { Err(Problem::not_found()) }
     }
@@ -233,7 +235,9 @@ impl Counts {
         match entity {
             Entity::Campaign(id) => filter.campaign_id = Some(id),
             Entity::Advertiser(id) => filter.advertiser_id = Some(id),
-            Entity::Ad(_) | Entity::Placement(_) | Entity::Total => return Ok(Vec::new()),
+            Entity::Ad(_) | Entity::Placement(_) | Entity::Total | Entity::AdvertiserPlacement(..) => {
+                return Ok(Vec::new());
+            }
         }
         Ok(self.ads.ids(filter, self.metrics.max_ads() + 1).await?)
     }

@@ -122,8 +122,8 @@ pub(crate) fn problem(error: QueryError, kind: Kind) -> Problem {
             Problem::of(kind, errors.collect())
         }
         QueryError::RangeTooLarge { .. }
-        | QueryError::TooManyAds { .. }
-        | QueryError::TooManyAdDays { .. } => Problem::new(Kind::RangeTooLarge, error.to_string()),
+        | QueryError::TooManyMembers { .. }
+        | QueryError::TooManyMemberDays { .. } => Problem::new(Kind::RangeTooLarge, error.to_string()),
         QueryError::UnsupportedBreakdown(_) => Problem::new(Kind::UnsupportedBreakdown, error.to_string()),
         QueryError::Store(error) => error.into(),
     }

@@ -27,7 +27,8 @@ pub(crate) struct MetricsParams {
     /// range) 3653 days; `hour` if nothing is said.
     #[param(inline)]
     granularity: Option<GranularityWord>,
-    /// What rows are broken down by: nothing if nothing is said. `ad` is for campaigns and advertisers of at most 1000 ads.
+    /// What rows are broken down by: nothing if nothing is said. `ad` is for campaigns and advertisers of at most 1000 ads,
+    /// `placement` for advertisers whose clicks came by at most 1000: of sealed hours only, the totals are of all.
     #[param(inline)]
     group_by: Option<GroupByWord>,
     /// IANA name of the zone whose hours and days are meant; `UTC` if nothing is said.
@@ -215,6 +216,10 @@ pub(crate) struct MetricsRowDocument {
     /// With `group_by` of it.
     #[schema(nullable = false)]
     ad: Option<String>,
+    /// With `group_by` of it: the placement's id. Clicks that came by none, and of hours that are not sealed yet, are in the totals
+    /// only.
+    #[schema(nullable = false)]
+    placement: Option<String>,
     /// With `group_by` of it.
     #[schema(nullable = false)]
     device: Option<DeviceWord>,
@@ -224,7 +229,7 @@ pub(crate) struct MetricsRowDocument {
     /// With `group_by` of it.
     #[schema(nullable = false)]
     verdict: Option<VerdictWord>,
-    /// Valid and invalid clicks; without `group_by` or by ad, and without a filter.
+    /// Valid and invalid clicks; without `group_by` or by ad or placement, and without a filter.
     #[schema(nullable = false)]
     gross_clicks: Option<u64>,
     /// Valid clicks; by verdict: clicks of that verdict. Null where some of them are known no more: then there is no other count.

@@ -29,6 +29,8 @@ pub(crate) enum GroupByWord {
     Verdict,
     #[schema(rename = "ad")]
     Ad,
+    #[schema(rename = "placement")]
+    Placement,
 }
 
 /// What rows are broken down by, one column.
@@ -39,6 +41,7 @@ pub(crate) enum ColumnWord {
     Country,
     Verdict,
     Ad,
+    Placement,
 }
 
 /// A device class.

@@ -257,7 +257,7 @@ impl<'a> Seen<'a> {
             Entity::Ad(ad_id) => self.ads.get(self.by, ad_id).await?.is_some(),
             Entity::Campaign(campaign_id) => self.ads.campaign_owner(campaign_id).await? == Some(own),
             Entity::Advertiser(advertiser_id) => advertiser_id == own,
-            Entity::Placement(_) | Entity::Total => false,
+            Entity::Placement(_) | Entity::Total | Entity::AdvertiserPlacement(..) => false,
         };
         self.known.insert(entity, sees);
         Ok(sees)

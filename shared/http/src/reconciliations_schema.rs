@@ -166,6 +166,9 @@ impl From<&Correction> for CorrectionView {
                 Entity::Advertiser(id) => Some(id.to_string()),
                 Entity::Placement(id) => Some(id.to_string()),
                 Entity::Total => None,
+                Entity::AdvertiserPlacement(advertiser, placement) => {
+                    Some(format!("{advertiser}/{placement}"))
+                }
             },
             minute: LocalTime::utc(correction.minute.start_ms()),
             version: correction.version,

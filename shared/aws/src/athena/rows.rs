@@ -38,39 +38,40 @@ pub(super) enum Line {
     },
 }
 
-fn entity(kind: u8, id: u64) -> PortResult<Entity> {
+fn entity(kind: u8, id: u64, other: u64) -> PortResult<Entity> {
     Ok(match kind {
         1 => Entity::Ad(AdId(id)),
         2 => Entity::Campaign(CampaignId(id)),
         3 => Entity::Advertiser(AdvertiserId(id)),
         4 => Entity::Placement(PlacementId(id)),
         TOTAL => Entity::Total,
+        6 => Entity::AdvertiserPlacement(AdvertiserId(id), PlacementId(other)),
         _ => return Err(damaged("kind")),
     })
 }
 
 fn line(row: &StringRecord) -> PortResult<Line> {
     let kind = field(row, 0, "kind")?;
-    let (clicks, rows) = (field(row, 6, "clicks")?, field(row, 7, "copies")?);
+    let (clicks, rows) = (field(row, 7, "clicks")?, field(row, 8, "copies")?);
     let Some(id) = optional(row, 1, "id")? else {
         return Ok(Line::Sum { kind, clicks, rows });
     };
-    let counter = match row.get(3) {
+    let counter = match row.get(4) {
         Some("unclaimed") => None,
         Some("valid") => Some(CounterKey::of(
             Verdict::Valid,
-            device(row, 4)?,
-            field::<Country>(row, 5, "country")?,
+            device(row, 5)?,
+            field::<Country>(row, 6, "country")?,
         )),
         _ => Some(CounterKey::of(
-            field(row, 3, "verdict")?,
+            field(row, 4, "verdict")?,
             Device::Unknown,
             Country::ZZ,
         )),
     };
     Ok(Line::Part {
-        entity: entity(kind, id)?,
-        minute: Minute::of(field(row, 2, "minute_ms")?),
+        entity: entity(kind, id, field(row, 2, "other")?)?,
+        minute: Minute::of(field(row, 3, "minute_ms")?),
         counter,
         clicks,
         rows,

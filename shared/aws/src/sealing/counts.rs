@@ -8,12 +8,14 @@
 //! | `<entity>#e#<yyyy>` | `<mmdd>#<version>#<part>` | its cells, `c` |
 //!
 //! Invariant: who asks for no breakdown reads no cells; an item has less than 400 KB whatever was clicked; totals are written
-//! after their cells and deleted before them, so that whoever finds totals finds all that belongs to them.
+//! after their cells and deleted before them, so that whoever finds totals finds all that belongs to them. A pair's
+//! placement is named (module `placements`) before its items are written.
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use clickledger_core::domain::entity::Entity;
+use clickledger_core::domain::ids::{AdvertiserId, PlacementId};
 use clickledger_core::domain::packed::{Packed, PackedDay, PackedHour};
 use clickledger_core::domain::sealed::{SealedDay, SealedHour};
 use clickledger_core::domain::time::{Day, Hour};
@@ -22,10 +24,11 @@ use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::index::Index;
+use super::placements;
 use super::table::{Table, day_keys, hour_keys, months, years};
 use crate::config::{ConfigError, Resource};
 use crate::connect::Aws;
-use crate::dynamodb::item::{Item, b, bytes, item, n, number, s};
+use crate::dynamodb::item::{Item, b, bytes, item, n, number, s, text};
 use crate::failure::damaged;
 use crate::patience::Patience;
 
@@ -200,7 +203,7 @@ impl SealedItems {
             .range(&cells, &from, &format!("{from}$"), None)
             .await?
         {
-            let sk = crate::dynamodb::item::text(&part, "sk")?;
+            let sk = text(&part, "sk")?;
             self.counts.delete(&cells, sk).await?;
         }
         Ok(())
@@ -236,6 +239,10 @@ impl SealedCounts for SealedItems {
         for entity in gone {
             self.delete(HOURS, entity, &place, version).await?;
         }
+        let names = items
+            .iter()
+            .filter_map(|sealed| placements::name(sealed.entity, &place.0));
+        self.put_all(names).await?;
         let items = items.iter().flat_map(|sealed| {
             let packed = PackedHour::pack(sealed);
             Self::items(HOURS, sealed.entity, &place, (hour.0, version), &packed)
@@ -281,6 +288,18 @@ impl SealedCounts for SealedItems {
                 .map_err(|_| damaged("a sealed hour"))
         });
         unpacked.collect()
+    }
+
+    async fn placements(
+        &self,
+        advertiser: AdvertiserId,
+        from: Hour,
+        to: Hour,
+        after: Option<PlacementId>,
+        limit: usize,
+    ) -> PortResult<Vec<PlacementId>> {
+        let months = of_months(from, to).into_iter().map(|((month, _), _)| month);
+        placements::list(&self.counts, advertiser, months, after, limit).await
     }
 
     async fn write_days(&self, items: Vec<SealedDay>) -> PortResult<()> {

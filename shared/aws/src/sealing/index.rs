@@ -11,8 +11,8 @@ use crate::dynamodb::item::{Item, item, list, n, number, s, text};
 use crate::failure::damaged;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-/// Entities of one item: 20 bytes each.
-const PART: usize = 10_000;
+/// Entities of one item: 20 bytes each, of pairs 39.
+const PART: usize = 9_000;
 
 /// A list that was read: of which hour and version.
 type Listed = (Hour, u64, Arc<Vec<Entity>>);

@@ -7,6 +7,7 @@ mod counts;
 mod index;
 mod leases;
 mod manifests;
+mod placements;
 mod reports;
 mod rulings;
 mod table;

@@ -217,7 +217,7 @@ pub(super) fn years(from: Day, to: Day) -> Vec<(Day, Day)> {
     years
 }
 
-/// An entity in a key: kinds and ids in the order of [`Entity`].
+/// An entity in a key: kinds and ids in the order of [`Entity`]; a pair has two.
 pub(super) fn entity_key(entity: Entity) -> String {
     let (kind, id) = match entity {
         Entity::Ad(id) => (1, id.0),
@@ -225,13 +225,27 @@ pub(super) fn entity_key(entity: Entity) -> String {
         Entity::Advertiser(id) => (3, id.0),
         Entity::Placement(id) => (4, id.0),
         Entity::Total => (5, 0),
+        Entity::AdvertiserPlacement(advertiser, placement) => {
+            return format!("6{:019}{:019}", advertiser.0, placement.0);
+        }
     };
     format!("{kind}{id:019}")
 }
 
+/// Digits of an id in a key.
+const ID: usize = 19;
+
 /// The entity of a key.
 pub(super) fn entity_of(key: &str) -> Option<Entity> {
     let (kind, id) = key.split_at_checked(1)?;
+    if kind == "6" {
+        let (advertiser, placement) = id.split_at_checked(ID)?;
+        let (advertiser, placement) = (advertiser.parse().ok()?, placement.parse().ok()?);
+        return Some(Entity::AdvertiserPlacement(
+            AdvertiserId(advertiser),
+            PlacementId(placement),
+        ));
+    }
     let id: u64 = id.parse().ok()?;
     Some(match kind {
         "1" => Entity::Ad(AdId(id)),
@@ -286,6 +300,9 @@ mod tests {
             Entity::Advertiser(AdvertiserId(i64::MAX as u64)),
             Entity::Placement(PlacementId(2)),
             Entity::Total,
+            Entity::AdvertiserPlacement(AdvertiserId(9), PlacementId(i64::MAX as u64)),
+            Entity::AdvertiserPlacement(AdvertiserId(10), PlacementId(1)),
+            Entity::AdvertiserPlacement(AdvertiserId(10), PlacementId(20)),
         ];
         assert!(entities.is_sorted());
         assert!(entities.map(entity_key).is_sorted());
@@ -293,6 +310,14 @@ mod tests {
             entities.map(|entity| entity_of(&entity_key(entity))),
             entities.map(Some)
         );
-        assert_eq!(entity_of("6x"), None);
+        for bad in [
+            "7x",
+            "6x",
+            "6",
+            "60000000000000000009",
+            "6000000000000000000900000000000000000x1",
+        ] {
+            assert_eq!(entity_of(bad), None, "{bad}");
+        }
     }
 }

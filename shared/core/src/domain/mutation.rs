@@ -116,6 +116,8 @@ rules! {
     ProofEndsWithHour => "proof_ends_with_hour",
     /// A closed hour's recount is compared with what was sealed, not with what is owed already.
     AdjustedAnew => "adjusted_anew",
+    /// Pairs of advertiser and placement are sealed as their clicks' records say, whatever was ruled since.
+    PairsUnruled => "pairs_unruled",
 }
 
 /// Which rule is broken; none, outside the simulation's mutation check.

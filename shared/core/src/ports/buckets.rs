@@ -41,7 +41,7 @@ impl MinuteTotals {
     }
 }
 
-/// Partials under their watermarks.
+/// Partials under their watermarks, of entities that are counted live ([`Entity::is_counted_live`]) alone.
 ///
 /// Contract: a write adds its counts and moves the watermark together, or changes nothing; of two writes of one partial
 /// at the same time one sees the other's result. A write whose answer was lost and which is tried again is `Stale` with

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::{MinuteTotals, PortResult};
 use crate::domain::entity::Entity;
+use crate::domain::ids::{AdvertiserId, PlacementId};
 use crate::domain::packed::{NotPacked, PackedDay, PackedHour};
 use crate::domain::sealed::{QUARTER_MINUTES, SealedDay, SealedHour};
 use crate::domain::time::{Day, Hour, Minute};
@@ -108,6 +109,19 @@ pub trait SealedCounts: Send + Sync {
         from: Hour,
         to: Hour,
     ) -> PortResult<Vec<SealedHourTotals>>;
+    /// The placements by which the advertiser has clicks in items of `from..to`
+    /// ([`Entity::AdvertiserPlacement`]), in order, after `after`, at most `limit`; fewer only at the end.
+    ///
+    /// Contract: none is left out whose item was written before the call. Some may be named that have no item there (any more):
+    /// an adapter may know them by the month, and forget none.
+    async fn placements(
+        &self,
+        advertiser: AdvertiserId,
+        from: Hour,
+        to: Hour,
+        after: Option<PlacementId>,
+        limit: usize,
+    ) -> PortResult<Vec<PlacementId>>;
     /// Writes days, each under its version; an item of the same entity, day and version is replaced.
     async fn write_days(&self, items: Vec<SealedDay>) -> PortResult<()>;
     /// An entity's days in `from..to`, of every version that is still stored, in order.

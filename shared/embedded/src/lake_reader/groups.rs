@@ -1,7 +1,8 @@
 //! Counts by entity, minute and counter, within bounded memory: what has grown large is written as a run, sorted; runs are
 //! merged by adding (module `result`).
 //!
-//! A click is counted for its ad (with campaign and advertiser, which nearly always follow from it) and its placement;
+//! A click is counted for its ad (with campaign and advertiser, which nearly always follow from it), its placement, and its
+//! advertiser by that placement;
 //! campaigns, advertisers and the total are summed from the ads' counts when these are written.
 
 use std::fs::File;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clickledger_core::domain::counter::CounterKey;
 use clickledger_core::domain::entity::Entity;
 use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId};
+use clickledger_core::domain::packed::put;
 use clickledger_core::domain::record::CountedClick;
 use clickledger_core::domain::time::Minute;
 use foldhash::fast::RandomState;
@@ -18,43 +20,56 @@ use hashbrown::HashMap;
 
 use super::Sizes;
 use super::result::Runs;
-use crate::hot::stored;
+use crate::seals::sealed_key;
 
 /// Beside the counters of [`CounterKey`]: clicks that are valid but unclaimed.
 pub(super) const UNCLAIMED: u16 = 0xFFFE;
 /// Rows that repeat a click.
 pub(super) const REPEATS: u16 = 0xFFFF;
 
-/// An entity's kind (8 bits) and id (64), a minute's place (8) and a counter (16): in the order of entities and minutes.
+/// An entity as rows of sealed counts name it, a minute's place and a counter: in the order of entities and minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Key(u128);
+pub(super) struct Key {
+    kind: u8,
+    id: u64,
+    other: u64,
+    place: u8,
+    counter: u16,
+}
 
 impl Key {
     fn new(entity: Entity, place: u8, counter: u16) -> Self {
-        let (kind, id) = stored(entity);
-        let kind_and_id = u128::from(kind as u8) << 64 | u128::from(id.cast_unsigned());
-        Self(kind_and_id << 24 | u128::from(place) << 16 | u128::from(counter))
+        let (kind, id, other) = sealed_key(entity);
+        Self {
+            kind: kind as u8,
+            id: id.cast_unsigned(),
+            other: other.cast_unsigned(),
+            place,
+            counter,
+        }
     }
 
     /// The entity as rows name it.
-    pub(super) fn entity(self) -> (i64, i64) {
-        (
-            i64::from((self.0 >> 88) as u8),
-            ((self.0 >> 24) as u64).cast_signed(),
-        )
+    pub(super) fn entity(self) -> (i64, i64, i64) {
+        (self.kind.into(), self.id.cast_signed(), self.other.cast_signed())
     }
 
     pub(super) fn place(self) -> u8 {
-        (self.0 >> 16) as u8
+        self.place
     }
 
     pub(super) fn counter(self) -> u16 {
-        self.0 as u16
+        self.counter
     }
 
     /// What rows are grouped by.
-    pub(super) fn row(self) -> u128 {
-        self.0 >> 16
+    pub(super) fn row(self) -> (u8, u64, u64, u8) {
+        (self.kind, self.id, self.other, self.place)
+    }
+
+    /// Its place within its entity.
+    fn within(self) -> u64 {
+        u64::from(self.place) << 16 | u64::from(self.counter)
     }
 }
 
@@ -112,8 +127,12 @@ impl Groups {
         let key = u64::from(known) << 24 | u64::from(place) << 16 | u64::from(counter);
         *self.ads.entry(key).or_insert(0) += 1;
         if let Some(placement) = click.placement_id {
-            let key = Key::new(Entity::Placement(placement), place, counter);
-            *self.others.entry(key).or_insert(0) += 1;
+            for entity in [
+                Entity::Placement(placement),
+                Entity::AdvertiserPlacement(click.advertiser_id, placement),
+            ] {
+                *self.others.entry(Key::new(entity, place, counter)).or_insert(0) += 1;
+            }
         }
         if self.ads.len() >= self.sizes.ads {
             self.write_ads()?;
@@ -172,31 +191,44 @@ fn write_others(
     run.finish()
 }
 
-/// A run: keys in order, each as its distance from the one before, with their counts; all varints.
+/// A run: keys in order with their counts, all varints. Of an entity's keys the first is told by kind, id and other behind a
+/// mark; each by its distance from the one before within the entity.
 struct RunWriter {
     out: BufWriter<File>,
-    last: u128,
+    last: Option<Key>,
+    buffer: Vec<u8>,
 }
+
+/// Where a run's next key is of another entity; else one more than the distance stands there.
+const NEXT_ENTITY: u64 = 0;
 
 impl RunWriter {
     fn new(written: &mut Vec<PathBuf>, runs: &Runs) -> io::Result<Self> {
         let path = runs.next();
         let out = BufWriter::new(File::create_new(&path)?);
         written.push(path);
-        Ok(Self { out, last: 0 })
+        Ok(Self {
+            out,
+            last: None,
+            buffer: Vec::new(),
+        })
     }
 
     fn push(&mut self, key: Key, count: u64) -> io::Result<()> {
-        let mut distance = key.0 - self.last;
-        self.last = key.0;
-        while distance >= 0x80 {
-            self.out.write_all(&[distance as u8 | 0x80])?;
-            distance >>= 7;
-        }
-        self.out.write_all(&[distance as u8])?;
-        let mut bytes = Vec::with_capacity(10);
-        clickledger_core::domain::packed::put(&mut bytes, count);
-        self.out.write_all(&bytes)
+        self.buffer.clear();
+        let before = match self.last.filter(|last| last.entity() == key.entity()) {
+            Some(last) => last.within(),
+            None => {
+                for number in [NEXT_ENTITY, key.kind.into(), key.id, key.other] {
+                    put(&mut self.buffer, number);
+                }
+                0
+            }
+        };
+        put(&mut self.buffer, key.within() - before + 1);
+        put(&mut self.buffer, count);
+        self.last = Some(key);
+        self.out.write_all(&self.buffer)
     }
 
     fn finish(mut self) -> io::Result<()> {
@@ -207,14 +239,14 @@ impl RunWriter {
 /// Reads a run.
 pub(super) struct RunReader {
     input: BufReader<File>,
-    last: u128,
+    last: Option<Key>,
 }
 
 impl RunReader {
     pub(super) fn open(path: &PathBuf) -> io::Result<Self> {
         Ok(Self {
             input: BufReader::new(File::open(path)?),
-            last: 0,
+            last: None,
         })
     }
 
@@ -224,18 +256,42 @@ impl RunReader {
         if self.input.read(&mut first)? == 0 {
             return Ok(None);
         }
-        self.last += self.varint(first[0])?;
-        let mut first = [0];
-        self.input.read_exact(&mut first)?;
-        let count = self.varint(first[0])?;
-        Ok(Some((Key(self.last), count as u64)))
+        let mut distance = self.varint(first[0])?;
+        if distance == NEXT_ENTITY {
+            let (kind, id, other) = (self.number()? as u8, self.number()?, self.number()?);
+            self.last = Some(Key {
+                kind,
+                id,
+                other,
+                place: 0,
+                counter: 0,
+            });
+            distance = self.number()?;
+        }
+        let (Some(last), 1..) = (self.last, distance) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        let within = last.within() + (distance - 1);
+        let key = Key {
+            place: (within >> 16) as u8,
+            counter: within as u16,
+            ..last
+        };
+        self.last = Some(key);
+        Ok(Some((key, self.number()?)))
     }
 
-    fn varint(&mut self, first: u8) -> io::Result<u128> {
-        let (mut byte, mut number, mut shift) = ([first], u128::from(first & 0x7f), 7);
-        while byte[0] & 0x80 != 0 {
+    fn number(&mut self) -> io::Result<u64> {
+        let mut first = [0];
+        self.input.read_exact(&mut first)?;
+        self.varint(first[0])
+    }
+
+    fn varint(&mut self, first: u8) -> io::Result<u64> {
+        let (mut byte, mut number, mut shift) = ([first], u64::from(first & 0x7f), 7);
+        while byte[0] & 0x80 != 0 && shift < u64::BITS {
             self.input.read_exact(&mut byte)?;
-            number |= u128::from(byte[0] & 0x7f) << shift;
+            number |= u64::from(byte[0] & 0x7f) << shift;
             shift += 7;
         }
         Ok(number)

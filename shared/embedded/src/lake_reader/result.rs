@@ -130,7 +130,7 @@ impl Drop for Folder {
     }
 }
 
-/// A row: kind, id, minute's place, unclaimed clicks, repeats, how many counters, and each of them; all varints.
+/// A row: kind, id, a pair's placement (else 0), minute's place, unclaimed clicks, repeats, how many counters, and each of them; all varints.
 struct RowWriter {
     out: BufWriter<File>,
     at: u64,
@@ -151,7 +151,7 @@ impl RowWriter {
         };
         let (unclaimed, repeats) = (of(UNCLAIMED), of(REPEATS));
         let counters = || counts.iter().filter(|(key, _)| key.counter() < UNCLAIMED);
-        let (kind, id) = first.entity();
+        let (kind, id, other) = first.entity();
         if self.rows.is_multiple_of(BLOCK) {
             self.blocks.push(self.at);
         }
@@ -159,6 +159,7 @@ impl RowWriter {
         for number in [
             kind.cast_unsigned(),
             id.cast_unsigned(),
+            other.cast_unsigned(),
             first.place().into(),
             unclaimed,
             repeats,
@@ -170,7 +171,7 @@ impl RowWriter {
             put(&mut self.buffer, key.counter().into());
             put(&mut self.buffer, *count);
         }
-        if seals::entity(kind, id) == Some(Entity::Total) {
+        if seals::entity(kind, id, other) == Some(Entity::Total) {
             let clicks = unclaimed + counters().map(|(_, count)| count).sum::<u64>();
             self.totals.clicks += clicks;
             self.totals.rows += clicks + repeats;
@@ -265,7 +266,7 @@ fn numbers(index: &mut File, from: u64, count: u64) -> io::Result<Vec<u64>> {
 
 fn take_row(bytes: &mut &[u8], hour: Hour) -> Result<RecountRow, NotPacked> {
     let mut number = || take(bytes);
-    let (kind, id) = (number()?.cast_signed(), number()?.cast_signed());
+    let [kind, id, other] = [number()?, number()?, number()?].map(u64::cast_signed);
     let (place, unclaimed, repeats) = (number()?, number()?, number()?);
     let mut counters = Counters::default();
     for _ in 0..number()? {
@@ -274,7 +275,7 @@ fn take_row(bytes: &mut &[u8], hour: Hour) -> Result<RecountRow, NotPacked> {
     }
     let clicks = counters.gross() + unclaimed;
     Ok(RecountRow {
-        entity: seals::entity(kind, id).ok_or(NotPacked)?,
+        entity: seals::entity(kind, id, other).ok_or(NotPacked)?,
         minute: Minute(hour.first_minute().0 + place.cast_signed()),
         counters,
         clicks,

@@ -43,7 +43,7 @@ fn correction(row: &Row<'_>) -> Result<Correction, Failure> {
     let cause: Cause = of_json(row, 5)?;
     Ok(Correction {
         version: unsigned(row, 0)?,
-        entity: entity_of(row, 1)?,
+        entity: entity_of(row, [1, 2], None)?,
         minute: Minute(row.get(3)?),
         before: unpack(&mut counts)?,
         after: unpack(&mut counts)?,

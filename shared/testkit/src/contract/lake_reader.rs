@@ -77,7 +77,10 @@ impl Truth {
                 Entity::Advertiser(record.advertiser_id),
                 Entity::Total,
             ];
-            entities.extend(record.placement_id.map(Entity::Placement));
+            if let Some(placement) = record.placement_id {
+                entities.push(Entity::Placement(placement));
+                entities.push(Entity::AdvertiserPlacement(record.advertiser_id, placement));
+            }
             for entity in entities {
                 let group = groups
                     .entry((entity, Minute::of(record.clicked_at_ms)))

@@ -4,6 +4,7 @@ use clickledger_core::domain::counter::{CounterKey, Counters};
 use clickledger_core::domain::country::Country;
 use clickledger_core::domain::device::Device;
 use clickledger_core::domain::entity::Entity;
+use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, PlacementId};
 use clickledger_core::domain::sealed::{QUARTERS, Quarter, SealedDay, SealedHour};
 use clickledger_core::domain::time::{Day, Hour};
 use clickledger_core::domain::verdict::Verdict;
@@ -95,9 +96,8 @@ async fn all_entities(store: &dyn SealedCounts, hour: Hour, version: u64, limit:
     }
 }
 
-/// Five entities, one of each kind, in order.
-fn entities() -> [Entity; 5] {
-    use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, PlacementId};
+/// Six entities, one of each kind, in order.
+fn entities() -> [Entity; 6] {
     let n = unique::number();
     [
         Entity::Ad(AdId(n)),
@@ -105,7 +105,12 @@ fn entities() -> [Entity; 5] {
         Entity::Advertiser(AdvertiserId(n)),
         Entity::Placement(PlacementId(n)),
         Entity::Total,
+        pair(n, n + 1),
     ]
+}
+
+fn pair(advertiser: u64, placement: u64) -> Entity {
+    Entity::AdvertiserPlacement(AdvertiserId(advertiser), PlacementId(placement))
 }
 
 /// Every version that is stored, by hour; each entity its own.
@@ -152,7 +157,8 @@ pub async fn slice_that_is_written_again_replaces_itself(store: &dyn SealedCount
     }
     store.write_hours(hour, 4, 0, of(&all[..2], &[9])).await.unwrap();
     assert_hours(store, all[0], hour, next, &of(&all[..1], &[9])).await;
-    assert_hours(store, all[4], hour, next, &of(&all[4..], &[1])).await;
+    assert_hours(store, all[4], hour, next, &of(&all[4..5], &[1])).await;
+    assert_hours(store, all[5], hour, next, &of(&all[5..], &[1])).await;
     for limit in [1, 2, 5, 100] {
         assert_eq!(all_entities(store, hour, 4, limit).await, all);
     }
@@ -309,6 +315,163 @@ pub async fn old_versions_of_a_day_are_forgotten_in_steps(store: &dyn SealedCoun
     assert_eq!(beside.len(), 4, "another day's are its own");
 }
 
+/// All placements of an advertiser in `from..to`, in pages.
+async fn all_placements(
+    store: &dyn SealedCounts,
+    advertiser: u64,
+    from: Hour,
+    to: Hour,
+    limit: usize,
+) -> Vec<u64> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let advertiser = AdvertiserId(advertiser);
+        let page = store
+            .placements(advertiser, from, to, after, limit)
+            .await
+            .unwrap();
+        assert!(page.len() <= limit);
+        all.extend(page.iter().map(|placement| placement.0));
+        if page.len() < limit {
+            assert!(all.is_sorted_by(|a, b| a < b), "{all:?}");
+            return all;
+        }
+        after = page.last().copied();
+    }
+}
+
+/// Two pairs of one advertiser, or of one placement, are as different as any two entities: in hours, in days, and when old
+/// versions are forgotten.
+pub async fn pairs_are_told_apart_by_both_of_their_ids(store: &dyn SealedCounts) {
+    let day = unique::day();
+    let (hour, next) = (day.first_hour(), Hour(day.first_hour().0 + 1));
+    let n = unique::number();
+    let (other, highest) = (unique::number(), i64::MAX as u64);
+    let mut all = vec![
+        pair(n, n),
+        pair(n, other),
+        pair(n, highest),
+        pair(other, n),
+        pair(other, 1),
+        pair(other, highest),
+        Entity::Advertiser(AdvertiserId(n)),
+        Entity::Placement(PlacementId(n)),
+        Entity::Total,
+    ];
+    all.sort_unstable();
+    let of = |entity: Entity, at: Hour, version: u64| {
+        let place = all.iter().position(|it| *it == entity).unwrap() as u8;
+        sealed_hour(entity, at, version, &[place, place + 20])
+    };
+    for version in [3, 4] {
+        for (slice, some) in all.chunks(4).enumerate() {
+            let items = some.iter().map(|entity| of(*entity, hour, version)).collect();
+            store
+                .write_hours(hour, version, slice as u32, items)
+                .await
+                .unwrap();
+        }
+    }
+    for entity in &all {
+        let items = [of(*entity, hour, 3), of(*entity, hour, 4)];
+        assert_hours(store, *entity, hour, next, &items).await;
+    }
+    assert_hours(store, pair(n, 2), hour, next, &[]).await;
+    assert_hours(store, pair(2, n), hour, next, &[]).await;
+    for limit in [1, 2, 4, 9, 100] {
+        assert_eq!(all_entities(store, hour, 4, limit).await, all);
+    }
+
+    let place = |entity: &Entity| all.iter().position(|it| it == entity).unwrap() as u8;
+    let of_day = |entity: &Entity| sealed_day(*entity, day, 8, &[place(entity), 90]);
+    store.write_days(all.iter().map(of_day).collect()).await.unwrap();
+    for entity in &all {
+        assert_days(store, *entity, day, Day(day.0 + 1), &[of_day(entity)]).await;
+    }
+    assert_days(store, pair(n, 2), day, Day(day.0 + 1), &[]).await;
+
+    let mut forgotten = 0;
+    loop {
+        match store.forget_hours(hour, 4, &[], 4).await.unwrap() {
+            0 => break,
+            step => forgotten += step,
+        }
+    }
+    assert_eq!(forgotten, all.len());
+    for entity in &all {
+        assert_hours(store, *entity, hour, next, &[of(*entity, hour, 4)]).await;
+    }
+}
+
+/// None is left out, in whatever version it is; each advertiser has its own. More may be named, of other hours too.
+pub async fn placements_of_an_advertiser_are_listed_page_by_page(store: &dyn SealedCounts) {
+    let start = unique::day().first_hour();
+    // So far that some lie in other months.
+    let at = |days: i64| Hour(start.0 + 24 * days);
+    let far = unique::day().first_hour();
+    assert!(far > at(40), "unique days rise");
+    let end = Hour(far.0 + 1);
+    let (ours, rival) = (unique::number(), unique::number());
+    let written = [
+        (at(0), 1, ours, vec![7, 5, i64::MAX as u64]),
+        (at(0), 2, ours, vec![5]),
+        (at(0), 1, rival, vec![6]),
+        (Hour(start.0 + 1), 1, ours, vec![100, 5]),
+        (at(40), 1, ours, vec![5, 11]),
+        (far, 1, ours, vec![3, 12]),
+    ];
+    let mut slices = std::collections::BTreeMap::new();
+    for (hour, version, advertiser, placements) in &written {
+        let pairs = placements.iter().map(|placement| pair(*advertiser, *placement));
+        let others = [
+            Entity::Advertiser(AdvertiserId(*advertiser)),
+            Entity::Placement(PlacementId(8)),
+        ];
+        let items = pairs
+            .chain(others)
+            .map(|entity| sealed_hour(entity, *hour, *version, &[1]));
+        let slice = slices.entry((*hour, *version)).or_insert(0);
+        for _ in 0..2 {
+            store
+                .write_hours(*hour, *version, *slice, items.clone().collect())
+                .await
+                .unwrap();
+        }
+        *slice += 1;
+    }
+    let last = i64::MAX as u64;
+    for (from, to, must) in [
+        (at(0), end, &[3, 5, 7, 11, 12, 100, last][..]),
+        (at(0), at(1), &[5, 7, 100, last]),
+        (at(0), at(41), &[5, 7, 11, 100, last]),
+        (at(40), at(41), &[5, 11]),
+        (far, end, &[3, 12]),
+        (at(20), at(21), &[]),
+        (at(0), at(0), &[]),
+    ] {
+        let listed = all_placements(store, ours, from, to, 100).await;
+        assert!(must.iter().all(|it| listed.contains(it)), "{listed:?} {must:?}");
+        let known = [3, 5, 7, 11, 12, 100, last];
+        assert!(listed.iter().all(|it| known.contains(it)), "{listed:?}");
+        for limit in [1, 2, 3, 7] {
+            assert_eq!(
+                all_placements(store, ours, from, to, limit).await,
+                listed,
+                "{limit}"
+            );
+        }
+    }
+    assert_eq!(all_placements(store, rival, at(0), end, 10).await, [6]);
+    assert_eq!(
+        all_placements(store, unique::number(), at(0), end, 10).await,
+        [] as [u64; 0]
+    );
+    // What was forgotten may be named still, what stands must be.
+    while store.forget_hours(at(0), 2, &[], 10).await.unwrap() > 0 {}
+    let left = all_placements(store, ours, at(0), at(1), 10).await;
+    assert!([5, 100].iter().all(|it| left.contains(it)), "{left:?}");
+}
+
 /// Makes a test of every case.
 #[macro_export]
 macro_rules! sealed_counts_contract {
@@ -324,6 +487,8 @@ macro_rules! sealed_counts_contract {
                 largest_items_are_stored,
                 old_versions_of_an_hour_are_forgotten_in_steps,
                 old_versions_of_a_day_are_forgotten_in_steps,
+                pairs_are_told_apart_by_both_of_their_ids,
+                placements_of_an_advertiser_are_listed_page_by_page,
             ]
         );
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use clickledger_core::domain::correction::{Correction, HourReport};
 use clickledger_core::domain::entity::Entity;
+use clickledger_core::domain::ids::{AdvertiserId, PlacementId};
 use clickledger_core::domain::sealed::{SealedDay, SealedHour};
 use clickledger_core::domain::time::{Day, Hour, Minute};
 use clickledger_core::ports::{PortResult, SealReports, SealedCounts, SealedDayTotals, SealedHourTotals};
@@ -53,6 +54,19 @@ impl SealedCounts for FaultySealedCounts {
     ) -> PortResult<Vec<SealedHourTotals>> {
         self.faults
             .read(self.port.read_hour_totals(entity, from, to))
+            .await
+    }
+
+    async fn placements(
+        &self,
+        advertiser: AdvertiserId,
+        from: Hour,
+        to: Hour,
+        after: Option<PlacementId>,
+        limit: usize,
+    ) -> PortResult<Vec<PlacementId>> {
+        self.faults
+            .read(self.port.placements(advertiser, from, to, after, limit))
             .await
     }
 

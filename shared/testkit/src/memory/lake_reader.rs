@@ -160,6 +160,9 @@ impl State {
                 Some(Entity::Advertiser(click.advertiser_id)),
                 click.placement_id.map(Entity::Placement),
                 Some(Entity::Total),
+                click
+                    .placement_id
+                    .map(|placement| Entity::AdvertiserPlacement(click.advertiser_id, placement)),
             ];
             for entity in entities.into_iter().flatten() {
                 let (counters, clicks, rows) = groups.entry((entity, minute)).or_default();

@@ -107,6 +107,7 @@ fn echo(query: &MetricsQuery, plan: &Plan) -> QueryEcho {
             Entity::Campaign(id) => Some(id.to_string()),
             Entity::Advertiser(id) => Some(id.to_string()),
             Entity::Placement(id) => Some(id.to_string()),
+            Entity::AdvertiserPlacement(advertiser, placement) => Some(format!("{advertiser}/{placement}")),
             Entity::Total => None,
         },
         from: LocalTime::utc(query.from_ms),
@@ -168,7 +169,7 @@ fn plain_rows(
             .for_each(|counts| sum.subtract(counts));
         (dropped, added) = (window.start, window.end);
         let start = calendar.local(calendar.start_of(row));
-        rows.push(MetricsRow::whole(start, None, &sum, plan.of_rows));
+        rows.push(MetricsRow::whole(start, &sum, plan.of_rows));
     }
     let last = (end < calendar.rows()).then(|| Position {
         start: calendar.start_of(end - 1),

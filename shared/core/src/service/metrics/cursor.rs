@@ -24,7 +24,7 @@ pub(super) type Fingerprint = [u8; 8];
 pub(super) struct Position {
     /// Its start, Unix minutes.
     pub(super) start: i64,
-    /// Its group, or its ad's id; 0 without a breakdown.
+    /// Its group, or its ad's or placement's id; 0 without a breakdown.
     pub(super) group: u64,
 }
 

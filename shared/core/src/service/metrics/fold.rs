@@ -127,8 +127,8 @@ struct OpenSegment {
 const GROUPS: usize = 7 * 256;
 
 impl<'a> Fold<'a> {
-    /// A fold that keeps what the rows from `first_row` on need for one page; of an ad every one of them, since rows without
-    /// a click are left out.
+    /// A fold that keeps what the rows from `first_row` on need for one page; of an ad or a placement every one of them,
+    /// since rows without a click are left out.
     pub(super) fn new(plan: &Plan, group_by: GroupBy, calendar: &'a Calendar, first_row: usize) -> Self {
         let rows = calendar.rows();
         let first_row_segment = calendar.segment_of(first_row.min(rows - 1));
@@ -137,7 +137,7 @@ impl<'a> Fold<'a> {
             let last_row = first_row.saturating_add(plan.limit).min(rows) - 1;
             let end = calendar.segment_of(last_row) + 1;
             (end, Kept::Plain(vec![Counts::default(); end - begin]), 0)
-        } else if group_by == GroupBy::Ad {
+        } else if group_by.is_of_members() {
             let end = calendar.segments();
             (end, Kept::Plain(vec![Counts::default(); end - begin]), 0)
         } else {

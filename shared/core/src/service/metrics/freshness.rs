@@ -11,7 +11,6 @@ use sha2::{Digest, Sha256};
 
 use super::part::Part;
 use super::source::Place;
-use super::words::GroupBy;
 
 /// Raised when the same counts are answered in another shape.
 const SHAPE: u8 = 1;
@@ -44,8 +43,8 @@ impl Freshness {
             if !standings.all_final() {
                 return Self::Live;
             }
-            // Which ads a campaign has is not closed.
-            closed &= standings.all_closed() && part.query.group_by != GroupBy::Ad;
+            // Which ads a campaign has is not closed, and a closed hour may be given its placements later.
+            closed &= standings.all_closed() && !part.query.group_by.is_of_members();
             // Writing to a string does not fail.
             let _ = write!(asked, "|{:?}|{}|", part.query, part.plan.zone_name);
             for (place, version) in part.layout.versions() {

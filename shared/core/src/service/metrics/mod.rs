@@ -16,7 +16,7 @@
 //! Invariant: the answer depends on the stored counts and the query alone; pages of one query fit together.
 
 mod assemble;
-mod by_ad;
+mod by_member;
 mod calendar;
 mod choice;
 mod compare;
@@ -46,7 +46,7 @@ pub use freshness::Freshness;
 pub use local_time::{LocalTime, TimeError};
 pub use page::{Comparison, MetricsMeta, MetricsPage, MetricsState, MetricsTotals, PeakMinute, QueryEcho};
 pub use query::{InvalidParameter, MetricsQuery, QueryError};
-pub use row::{InvalidByVerdict, MetricsRow, Share};
+pub use row::{Group, InvalidByVerdict, MetricsRow, Share};
 pub use source::CountStores;
 pub use standing::CountState;
 pub use table::{Cell, columns, write_csv};
@@ -72,9 +72,9 @@ pub struct MetricsConfig {
     pub max_days_by_hour: u32,
     /// Longest range by the day, and in one row, days.
     pub max_days_by_day: u32,
-    /// Most ads that a breakdown tells apart.
+    /// Most ads, or placements of an advertiser, that a breakdown tells apart.
     pub max_ads: usize,
-    /// Most days that a breakdown by ad reads in all, one for each ad and day: by the day, in one row.
+    /// Most days that such a breakdown reads in all, one for each ad (or placement) and day: by the day, in one row.
     pub max_ad_days_by_day: u32,
     /// The same by the hour.
     pub max_ad_days_by_hour: u32,

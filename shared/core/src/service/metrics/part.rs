@@ -24,6 +24,8 @@ pub(super) struct Part {
     /// The row that the page begins with.
     pub(super) first_row: usize,
     pub(super) layout: Layout,
+    /// Whose counts its rows are, where they are broken down by ad or placement.
+    pub(super) members: Vec<Entity>,
     pub(super) as_of_ms: i64,
 }
 
@@ -40,12 +42,14 @@ impl MetricsService {
         let first_row = first_row(&query, &plan, &calendar)?;
         let as_of_ms = self.clock.now_ms();
         let layout = self.layout(&query, &plan, &calendar, as_of_ms).await?;
+        let members = self.members(&query, &plan, &calendar).await?;
         Ok(Part {
             query,
             plan,
             calendar,
             first_row,
             layout,
+            members,
             as_of_ms,
         })
     }
@@ -69,7 +73,7 @@ impl MetricsService {
     pub(super) async fn read(&self, part: &mut Part) -> Result<MetricsPage, QueryError> {
         for _ in 0..TRIES {
             let found = match part.query.group_by {
-                GroupBy::Ad => self.by_ad(part).await?,
+                GroupBy::Ad | GroupBy::Placement => self.by_member(part).await?,
                 _ => {
                     let (fold, missing) = self.fold(part, part.query.entity, part.query.group_by).await?;
                     Found::of(part, &fold, missing)
@@ -82,6 +86,7 @@ impl MetricsService {
                     .await?;
                 if !part.layout.is_still(&later) {
                     part.layout = later;
+                    part.members = self.members(&part.query, &part.plan, &part.calendar).await?;
                     continue;
                 }
             }

@@ -105,24 +105,28 @@ pub enum QueryError {
         /// What is allowed.
         longest_days: u32,
     },
-    /// There are more ads than one answer tells apart.
+    /// There are more ads, or placements, than one answer tells apart.
     #[error(
-        "a breakdown by ad is of at most {most} ads, and there are more: ask for one campaign, or for single ads"
+        "a breakdown by {0} is of at most {most} {0}s, and there are more: ask for {1}", column(*.group_by), instead(*.group_by)
     )]
-    TooManyAds {
+    TooManyMembers {
+        /// By which of them.
+        group_by: GroupBy,
         /// What is allowed.
         most: usize,
     },
-    /// Each ad's range is one to be read.
+    /// Each one's range is one to be read.
     #[error(
-        "a breakdown by ad {} reads at most {most} days, one for each ad and day, and {ads} ads over {days} days are more: \
-         ask for a shorter range, for longer rows, or for one campaign", .granularity.measure()
+        "a breakdown by {0} {1} reads at most {most} days, one for each {0} and day, and {members} {0}s over {days} days are \
+         more: ask for {2}", column(*.group_by), .granularity.measure(), shorter(*.group_by)
     )]
-    TooManyAdDays {
+    TooManyMemberDays {
+        /// By ad, or by placement.
+        group_by: GroupBy,
         /// How long rows are.
         granularity: Granularity,
-        /// How many ads there are.
-        ads: usize,
+        /// How many ads or placements there are.
+        members: usize,
         /// How long the range is.
         days: i64,
         /// What is allowed.
@@ -134,6 +138,26 @@ pub enum QueryError {
     /// The buckets could not be read.
     #[error("the counts cannot be read: {0}")]
     Store(#[from] PortError),
+}
+
+fn column(group_by: GroupBy) -> &'static str {
+    group_by.columns().first().copied().unwrap_or_default()
+}
+
+/// What may be asked where there are too many.
+fn instead(group_by: GroupBy) -> &'static str {
+    match group_by {
+        GroupBy::Placement => "a shorter range",
+        _ => "one campaign, or for single ads",
+    }
+}
+
+/// What may be asked where they are too many for the range.
+fn shorter(group_by: GroupBy) -> &'static str {
+    match group_by {
+        GroupBy::Placement => "a shorter range, or for longer rows",
+        _ => "a shorter range, for longer rows, or for one campaign",
+    }
 }
 
 /// A question that can be answered. Times are Unix minutes.
@@ -287,6 +311,9 @@ fn breakdown(query: &MetricsQuery) -> Result<(), UnsupportedBreakdown> {
     let has_ads = matches!(query.entity, Entity::Campaign(_) | Entity::Advertiser(_));
     match query.group_by {
         GroupBy::Ad if !has_ads => Err(UnsupportedBreakdown::AdsOf),
+        GroupBy::Placement if !matches!(query.entity, Entity::Advertiser(_)) => {
+            Err(UnsupportedBreakdown::PlacementsOf)
+        }
         GroupBy::Verdict if query.filter.is_set() => Err(UnsupportedBreakdown::FilteredVerdicts),
         _ => Ok(()),
     }
@@ -301,18 +328,37 @@ fn check_length(query: &MetricsQuery, config: &MetricsConfig, length_ms: i64) ->
             longest_days,
         });
     }
-    if query.group_by != GroupBy::Ad {
-        return Ok(());
+    match query.group_by {
+        GroupBy::Ad => check_members(query, config, length_ms, query.ads.len()),
+        _ => Ok(()),
     }
-    if query.ads.len() > config.max_ads {
-        return Err(QueryError::TooManyAds { most: config.max_ads });
+}
+
+/// Whether so many ads or placements can be told apart over this length of time.
+pub(super) fn check_members(
+    query: &MetricsQuery,
+    config: &MetricsConfig,
+    length_ms: i64,
+    members: usize,
+) -> Result<(), QueryError> {
+    let MetricsQuery {
+        group_by,
+        granularity,
+        ..
+    } = *query;
+    if members > config.max_ads {
+        return Err(QueryError::TooManyMembers {
+            group_by,
+            most: config.max_ads,
+        });
     }
     let days = (length_ms + DAY_MS - 1) / DAY_MS;
     let most = config.most_ad_days(granularity);
-    if query.ads.len() as i64 * days > i64::from(most) {
-        return Err(QueryError::TooManyAdDays {
+    if members as i64 * days > i64::from(most) {
+        return Err(QueryError::TooManyMemberDays {
+            group_by,
             granularity,
-            ads: query.ads.len(),
+            members,
             days,
             most,
         });
@@ -337,7 +383,7 @@ fn zone_of(name: &str) -> Option<(TimeZone, String)> {
 
 /// How long the range is, elapsed or on the local clock, whichever is shorter: a local October is 31 days, though the
 /// clock is set back in it, and so are 31 times 24 hours in a March.
-fn local_length_ms(query: &MetricsQuery, zone: &TimeZone) -> i64 {
+pub(super) fn local_length_ms(query: &MetricsQuery, zone: &TimeZone) -> i64 {
     let offset_ms =
         |ms| Timestamp::from_millisecond(ms).map_or(0, |at| i64::from(zone.to_offset(at).seconds()) * 1000);
     let elapsed = query.to_ms - query.from_ms;

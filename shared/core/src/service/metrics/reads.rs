@@ -25,6 +25,16 @@ pub(super) struct Found<C> {
     pub(super) missing: bool,
 }
 
+impl<C> Found<C> {
+    /// Of what is not counted live there is nothing to be read, and nothing is missing.
+    fn nothing() -> Self {
+        Self {
+            counted: Vec::new(),
+            missing: false,
+        }
+    }
+}
+
 /// The items of a sealed piece that have the version that the manifests name for their place.
 fn under_versions<T>(
     items: Vec<T>,
@@ -79,6 +89,7 @@ impl CountStores {
                     missing,
                 })
             }
+            Origin::Partials if !entity.is_counted_live() => Ok(Found::nothing()),
             Origin::Partials => {
                 let (from, to) = (Minute(piece.minutes.start), Minute(piece.minutes.end));
                 let totals = self.buckets.read_totals(entity, from, to).await?;
@@ -131,6 +142,7 @@ impl CountStores {
                 }
                 Ok(Found { counted, missing })
             }
+            Origin::Partials if !entity.is_counted_live() => Ok(Found::nothing()),
             Origin::Partials => {
                 let (from, to) = (Minute(piece.minutes.start), Minute(piece.minutes.end));
                 let buckets: Vec<Bucket> = self.buckets.read(entity, from, to).await?;

@@ -17,7 +17,8 @@ use super::words::GroupBy;
 use crate::domain::counter::Counted;
 use crate::domain::country::Country;
 use crate::domain::device::Device;
-use crate::domain::ids::AdId;
+use crate::domain::entity::Entity;
+use crate::domain::ids::{AdId, PlacementId};
 use crate::domain::verdict::Verdict;
 
 /// One row: a period, or one group of it.
@@ -31,6 +32,9 @@ pub struct MetricsRow {
     /// The group's ad.
     #[serde(default)]
     pub ad: Option<AdId>,
+    /// The group's placement.
+    #[serde(default)]
+    pub placement: Option<PlacementId>,
     /// The group's device class.
     #[serde(default)]
     pub device: Option<Device>,
@@ -40,7 +44,7 @@ pub struct MetricsRow {
     /// The group's verdict.
     #[serde(default)]
     pub verdict: Option<Verdict>,
-    /// All clicks; only without a breakdown, or by ad, and without a filter.
+    /// All clicks; only without a breakdown, or by ad or placement, and without a filter.
     #[serde(default)]
     pub gross_clicks: Option<u64>,
     /// Valid clicks; by verdict: clicks of that verdict.
@@ -58,6 +62,15 @@ pub struct MetricsRow {
     /// Whether every minute of the row, and of its window, is proved ([`CountState::is_final`](super::CountState::is_final)). Live counts are not.
     pub r#final: bool,
 }
+
+/// What tells a row from the others of its period.
+pub type Group = (
+    Option<AdId>,
+    Option<PlacementId>,
+    Option<Device>,
+    Option<Country>,
+    Option<Verdict>,
+);
 
 /// A share of one, in ten-thousandths; in JSON a number of at most four digits behind the point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -158,7 +171,7 @@ pub(super) fn group_of(group_by: GroupBy, counted: Counted) -> Option<u16> {
         return None;
     };
     match group_by {
-        GroupBy::None | GroupBy::Verdict | GroupBy::Ad => None,
+        GroupBy::None | GroupBy::Verdict | GroupBy::Ad | GroupBy::Placement => None,
         GroupBy::Device => Some(device as u16),
         GroupBy::Country => Some(country.index().into()),
         GroupBy::DeviceCountry => Some((device as u16) << 8 | u16::from(country.index())),
@@ -170,6 +183,7 @@ impl MetricsRow {
         Self {
             start,
             ad: None,
+            placement: None,
             device: None,
             country: None,
             verdict: None,
@@ -183,11 +197,10 @@ impl MetricsRow {
     }
 
     /// A row of every count, of which these are wanted.
-    pub(super) fn whole(start: LocalTime, ad: Option<AdId>, counts: &Counts, metrics: Metrics) -> Self {
+    pub(super) fn whole(start: LocalTime, counts: &Counts, metrics: Metrics) -> Self {
         let (valid, invalid) = (counts.valid(), counts.invalid());
         let count = |metric, count| metrics.has(metric).then_some(count);
         Self {
-            ad,
             gross_clicks: count(Metric::GrossClicks, valid + invalid),
             clicks: count(Metric::Clicks, valid),
             invalid_clicks: count(Metric::InvalidClicks, invalid),
@@ -201,6 +214,18 @@ impl MetricsRow {
         }
     }
 
+    /// The row as one of this ad's, or of this placement's.
+    pub(super) fn of_member(self, member: Entity) -> Self {
+        match member {
+            Entity::Ad(id) => Self { ad: Some(id), ..self },
+            Entity::AdvertiserPlacement(_, id) | Entity::Placement(id) => Self {
+                placement: Some(id),
+                ..self
+            },
+            Entity::Campaign(_) | Entity::Advertiser(_) | Entity::Total => self,
+        }
+    }
+
     /// A row of one group's clicks.
     pub(super) fn grouped(start: LocalTime, group_by: GroupBy, group: u16, clicks: u64) -> Self {
         let device = |place: u16| Device::ALL.get(usize::from(place)).copied();
@@ -210,7 +235,7 @@ impl MetricsRow {
             ..Self::empty(start)
         };
         match group_by {
-            GroupBy::None | GroupBy::Ad => row,
+            GroupBy::None | GroupBy::Ad | GroupBy::Placement => row,
             GroupBy::Device => Self {
                 device: device(group),
                 ..row
@@ -232,8 +257,8 @@ impl MetricsRow {
     }
 
     /// What tells it from the other rows of its period.
-    pub fn group(&self) -> (Option<AdId>, Option<Device>, Option<Country>, Option<Verdict>) {
-        (self.ad, self.device, self.country, self.verdict)
+    pub fn group(&self) -> Group {
+        (self.ad, self.placement, self.device, self.country, self.verdict)
     }
 
     /// The row with what is known of its minutes.
@@ -267,6 +292,7 @@ impl Serialize for MetricsRow {
         let mut row = serializer.serialize_map(None)?;
         row.serialize_entry("start", &self.start)?;
         entry(&mut row, "ad", self.ad.as_ref())?;
+        entry(&mut row, "placement", self.placement.as_ref())?;
         entry(&mut row, "device", self.device.as_ref())?;
         entry(&mut row, "country", self.country.as_ref())?;
         entry(&mut row, "verdict", self.verdict.as_ref())?;

@@ -115,6 +115,17 @@ impl Layout {
         Ok(drawing.layout)
     }
 
+    /// Whether something is sealed in these minutes.
+    pub(super) fn has_sealed(&self, minutes: &Range<i64>) -> bool {
+        let first = self
+            .pieces
+            .partition_point(|piece| piece.minutes.end <= minutes.start);
+        self.pieces[first..]
+            .iter()
+            .take_while(|piece| piece.minutes.start < minutes.end)
+            .any(|piece| piece.origin != Origin::Partials)
+    }
+
     /// Whether every version that `self` reads from is also read from in `later`: then no item of it was forgotten before
     /// `later` was read.
     pub(super) fn is_still(&self, later: &Self) -> bool {

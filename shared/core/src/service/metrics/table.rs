@@ -10,7 +10,7 @@ use super::local_time::LocalTime;
 use super::page::{MetricsPage, QueryEcho};
 use super::query::metrics_of_rows;
 use super::row::{MetricsRow, Share};
-use crate::domain::ids::AdId;
+use crate::domain::ids::{AdId, PlacementId};
 use crate::domain::verdict::Verdict;
 
 /// One cell of a table.
@@ -22,6 +22,8 @@ pub enum Cell {
     Word(&'static str),
     /// An ad.
     Ad(AdId),
+    /// A placement.
+    Placement(PlacementId),
     /// A count.
     Count(u64),
     /// A share of one.
@@ -38,6 +40,7 @@ impl fmt::Display for Cell {
             Self::Time(time) => time.fmt(f),
             Self::Word(word) => f.write_str(word),
             Self::Ad(ad) => ad.fmt(f),
+            Self::Placement(placement) => placement.fmt(f),
             Self::Count(count) => count.fmt(f),
             Self::Share(share) => share.fmt(f),
             Self::Flag(flag) => flag.fmt(f),
@@ -90,6 +93,7 @@ impl MetricsRow {
         let count = |count: Option<u64>| count.map_or(Cell::Unknown, Cell::Count);
         let mut cells = vec![Cell::Time(self.start)];
         cells.extend(self.ad.map(Cell::Ad));
+        cells.extend(self.placement.map(Cell::Placement));
         let words = [
             self.device.map(|device| device.as_str()),
             self.country.as_ref().map(|country| country.as_str()),

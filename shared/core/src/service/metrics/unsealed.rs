@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::source::CountStores;
 use crate::domain::entity::Entity;
+use crate::domain::ids::{AdvertiserId, PlacementId};
 use crate::domain::manifest::{DayManifest, Manifest};
 use crate::domain::sealed::{SealedDay, SealedHour};
 use crate::domain::time::{Day, Hour};
@@ -60,6 +61,16 @@ impl SealedCounts for NothingSealed {
         Ok(Vec::new())
     }
     async fn read_hour_totals(&self, _: Entity, _: Hour, _: Hour) -> PortResult<Vec<SealedHourTotals>> {
+        Ok(Vec::new())
+    }
+    async fn placements(
+        &self,
+        _: AdvertiserId,
+        _: Hour,
+        _: Hour,
+        _: Option<PlacementId>,
+        _: usize,
+    ) -> PortResult<Vec<PlacementId>> {
         Ok(Vec::new())
     }
     async fn write_days(&self, _: Vec<SealedDay>) -> PortResult<()> {

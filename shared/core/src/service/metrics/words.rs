@@ -94,6 +94,8 @@ pub enum GroupBy {
     Verdict,
     /// All clicks by ad: of a campaign or an advertiser.
     Ad,
+    /// All clicks of sealed hours by placement: of an advertiser.
+    Placement,
 }
 
 /// A breakdown that the counts do not hold.
@@ -102,12 +104,15 @@ pub enum UnsupportedBreakdown {
     /// By these columns.
     #[error(
         "rows can be broken down by device, country, device and country, or verdict, those of campaigns and advertisers \
-         by ad too; not by \"{0}\""
+         by ad too, those of advertisers by placement; not by \"{0}\""
     )]
     Columns(String),
     /// By ad, of what has no ads.
     #[error("only clicks of a campaign or an advertiser can be broken down by ad")]
     AdsOf,
+    /// By placement, of what is no advertiser.
+    #[error("only clicks of an advertiser can be broken down by placement")]
+    PlacementsOf,
     /// By verdict, and only some cells.
     #[error(
         "invalid clicks are not kept by device and country: a breakdown by verdict cannot be filtered by them"
@@ -125,6 +130,7 @@ impl GroupBy {
             Self::DeviceCountry => &["device", "country"],
             Self::Verdict => &["verdict"],
             Self::Ad => &["ad"],
+            Self::Placement => &["placement"],
         }
     }
 
@@ -141,6 +147,7 @@ impl GroupBy {
             ["device", "country"] | ["country", "device"] => Ok(Self::DeviceCountry),
             ["verdict"] => Ok(Self::Verdict),
             ["ad"] => Ok(Self::Ad),
+            ["placement"] => Ok(Self::Placement),
             _ => Err(UnsupportedBreakdown::Columns(names.join(","))),
         }
     }
@@ -150,9 +157,14 @@ impl GroupBy {
         matches!(self, Self::Device | Self::Country | Self::DeviceCountry)
     }
 
+    /// Whether its rows are the counts of other entities, one after another.
+    pub(super) fn is_of_members(self) -> bool {
+        matches!(self, Self::Ad | Self::Placement)
+    }
+
     /// Whether its rows carry every count, not only clicks.
     pub(super) fn has_every_count(self) -> bool {
-        matches!(self, Self::None | Self::Ad)
+        self == Self::None || self.is_of_members()
     }
 }
 

@@ -45,7 +45,10 @@ impl Reconcile {
                 continue;
             }
             let entities = self.sealed_entities(manifest.hour, manifest.version).await?;
-            let entities: Vec<Entity> = entities.into_iter().collect();
+            let entities: Vec<Entity> = entities
+                .into_iter()
+                .filter(|entity| entity.is_counted_live())
+                .collect();
             for some in entities.chunks(STEP) {
                 self.ports.buckets.forget(manifest.hour, some).await?;
             }

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use crate::domain::counter::{CounterKey, Counters};
 use crate::domain::entity::Entity;
 
-/// Every click is one ad's, one campaign's, one advertiser's, and in the total.
-const KINDS: usize = 4;
+/// Every click is one ad's, one campaign's, one advertiser's, and in the total. Those that have a placement are one
+/// placement's, and one pair's of advertiser and placement.
+const KINDS: usize = 6;
+/// Of these each has every click.
+const WHOLE: usize = 4;
 
 /// Sums over entities, by the minute's place and the counter.
 #[derive(Debug, Default)]
@@ -15,25 +18,27 @@ pub(super) struct ControlTotals {
 }
 
 impl ControlTotals {
-    /// Adds a minute of an entity. Placements are left out: forged clicks have none.
+    /// Adds a minute of an entity.
     pub(super) fn add(&mut self, entity: Entity, place: u8, counters: &Counters) {
         let kind = match entity {
             Entity::Ad(_) => 0,
             Entity::Campaign(_) => 1,
             Entity::Advertiser(_) => 2,
             Entity::Total => 3,
-            Entity::Placement(_) => return,
+            Entity::Placement(_) => 4,
+            Entity::AdvertiserPlacement(..) => 5,
         };
         for (counter, count) in counters.iter() {
             self.sums.entry((place, counter)).or_default()[kind] += count;
         }
     }
 
-    /// Whether ads, campaigns, advertisers and the total say the same.
+    /// Whether ads, campaigns, advertisers and the total say the same, and pairs what placements do: forged clicks have neither.
     pub(super) fn agree(&self) -> bool {
-        self.sums
-            .values()
-            .all(|sums| sums.iter().all(|sum| *sum == sums[0]))
+        self.sums.values().all(|sums| {
+            let (whole, placed) = sums.split_at(WHOLE);
+            whole.iter().all(|sum| *sum == whole[0]) && placed.iter().all(|sum| *sum == placed[0])
+        })
     }
 }
 
@@ -62,5 +67,52 @@ impl ByPlace {
         self.0
             .iter()
             .fold((0, 0), |sum, minute| (sum.0 + minute.0, sum.1 + minute.1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::country::Country;
+    use crate::domain::device::Device;
+    use crate::domain::ids::{AdId, AdvertiserId, CampaignId, PlacementId};
+    use crate::domain::verdict::Verdict;
+
+    #[test]
+    fn pairs_must_add_up_to_placements_whatever_clicks_without_one_there_are() {
+        let clicks = |verdict, count| {
+            let key = CounterKey::of(verdict, Device::Mobile, Country::ZZ);
+            Counters::from_iter([(key, count)])
+        };
+        let pair = |advertiser, placement| {
+            Entity::AdvertiserPlacement(AdvertiserId(advertiser), PlacementId(placement))
+        };
+        let agree = |pairs: &[(Entity, u8, u64)]| {
+            let mut control = ControlTotals::default();
+            for entity in [
+                Entity::Ad(AdId(1)),
+                Entity::Campaign(CampaignId(2)),
+                Entity::Advertiser(AdvertiserId(3)),
+                Entity::Total,
+            ] {
+                control.add(entity, 5, &clicks(Verdict::Valid, 7));
+                control.add(entity, 5, &clicks(Verdict::BadToken, 2));
+            }
+            control.add(Entity::Placement(PlacementId(4)), 5, &clicks(Verdict::Valid, 7));
+            for (entity, place, count) in pairs {
+                control.add(*entity, *place, &clicks(Verdict::Valid, *count));
+            }
+            control.agree()
+        };
+        assert!(agree(&[(pair(3, 4), 5, 7)]));
+        assert!(agree(&[(pair(3, 4), 5, 3), (pair(8, 4), 5, 4)]));
+        for wrong in [
+            &[][..],
+            &[(pair(3, 4), 5, 6)],
+            &[(pair(3, 4), 6, 7)],
+            &[(pair(3, 4), 5, 7), (pair(3, 9), 5, 1)],
+        ] {
+            assert!(!agree(wrong), "{wrong:?}");
+        }
     }
 }

@@ -37,6 +37,9 @@ fn entities(click: &CountedClick) -> impl Iterator<Item = Entity> {
         Some(Entity::Advertiser(click.advertiser_id)),
         click.placement_id.map(Entity::Placement),
         Some(Entity::Total),
+        click
+            .placement_id
+            .map(|placement| Entity::AdvertiserPlacement(click.advertiser_id, placement)),
     ]
     .into_iter()
     .flatten()

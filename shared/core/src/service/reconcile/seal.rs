@@ -249,10 +249,13 @@ impl Reconcile {
             Err(error) => return Err(error),
         };
         let accept = asked.accept || self.mutation.is(Broken::DisputeIgnored);
-        let quiet = base.is_sealed() && survey.differences == 0;
+        let quiet = base.is_sealed() && survey.differences == 0 && !survey.lacks_pairs(base);
         let went = if asked.run == RunKind::DryRun {
             let mut report = self.found(going, &survey, Outcome::Shown);
             report.detail = survey.lost.clone().unwrap_or_default();
+            if report.detail.is_empty() && survey.lacks_pairs(base) {
+                report.detail = "clicks of advertisers by placement would be sealed anew".to_owned();
+            }
             Some(Went::Done(self.keep(report).await?))
         } else if let Some(lost) = survey.lost.as_ref().filter(|_| !accept) {
             Some(self.dispute(going, &survey, lost).await?)

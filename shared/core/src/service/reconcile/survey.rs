@@ -10,7 +10,7 @@ use super::deltas::Deltas;
 use super::{Reconcile, each};
 use crate::domain::counter::Counters;
 use crate::domain::entity::Entity;
-use crate::domain::manifest::{LakeTotals, Manifest};
+use crate::domain::manifest::{HourState, LakeTotals, Manifest};
 use crate::domain::time::{Hour, Minute};
 use crate::ports::{AdFilter, PortResult, Recount, RecountRow};
 
@@ -36,18 +36,29 @@ pub(super) struct Survey {
     pub(super) lake: LakeTotals,
     /// Gross and valid clicks that were counted before.
     pub(super) counted: (u64, u64),
-    /// Minutes of entities that differ.
+    /// Minutes of entities that differ, pairs aside.
     pub(super) differences: u64,
     /// What is lowered and may not be, in words.
     pub(super) lost: Option<String>,
     pub(super) vanished: Vec<Vanished>,
+    /// Whether what is sealed lacks a pair, or has other counts of one. That is no difference by itself: a pair's clicks are its
+    /// advertiser's and its placement's too.
+    pub(super) pairs_differ: bool,
+}
+
+impl Survey {
+    /// Whether pairs are reason enough to seal the hour anew. Of a closed hour that is owed adjustments nobody would see them:
+    /// what is known since lies in another version than what was billed.
+    pub(super) fn lacks_pairs(&self, base: &Manifest) -> bool {
+        self.pairs_differ && (base.state != HourState::Closed || base.adjusted == 0)
+    }
 }
 
 /// Most rows of one entity.
 const ROWS: usize = 60;
 
 /// The place of a minute in its hour.
-fn place(minute: Minute) -> u8 {
+pub(super) fn place(minute: Minute) -> u8 {
     minute.0.rem_euclid(60) as u8
 }
 
@@ -124,6 +135,9 @@ impl Reconcile {
             let found = found.into_iter().find(|item| item.version == version);
             return Ok(found.map(|item| item.minutes).unwrap_or_default());
         }
+        if !entity.is_counted_live() {
+            return Ok(Minutes::new());
+        }
         let (from, to) = (hour.first_minute(), next.first_minute());
         let found = self.ports.buckets.read(entity, from, to).await?;
         let minutes = found
@@ -173,6 +187,10 @@ impl Reconcile {
                     }
                     _ => {}
                 }
+                if !entity.is_counted_live() {
+                    survey.pairs_differ |= ground.sealed && before != after;
+                    continue;
+                }
                 for difference in differences(ground, &before, &after, rows, deltas) {
                     survey.differences += 1;
                     if difference.lost && survey.lost.is_none() {
@@ -210,7 +228,7 @@ impl Reconcile {
         } else {
             self.all_entities().await?
         };
-        counted.retain(|entity| !seen.contains(entity));
+        counted.retain(|entity| entity.is_counted_live() && !seen.contains(entity));
         let counted: Vec<Entity> = counted.into_iter().collect();
         let befores = self.before(&counted, base).await?;
         let all = counted.into_iter().zip(befores);

@@ -7,7 +7,7 @@ use super::Reconcile;
 use super::compare::{Difference, Evidence, compare};
 use super::note::Progress;
 use super::seal::{Going, Settled, Went};
-use super::survey::{Survey, Vanished, after, differences, told};
+use super::survey::{Survey, Vanished, after, differences, place, told};
 use crate::domain::correction::{Correction, Outcome};
 use crate::domain::entity::Entity;
 use crate::domain::manifest::{HourState, Manifest};
@@ -114,10 +114,20 @@ impl Reconcile {
             ..Written::default()
         };
         for ((entity, rows), before) in slice.entities.into_iter().zip(befores) {
-            let Some(minutes) = after(&rows, &settled.deltas) else {
+            let Some(mut minutes) = after(&rows, &settled.deltas) else {
                 return Ok(None);
             };
-            for difference in differences(going.ground, &before, &minutes, &rows, &settled.deltas) {
+            if !entity.is_counted_live() && self.mutation.is(Broken::PairsUnruled) {
+                let as_recorded = rows.iter().map(|row| (place(row.minute), row.counters.clone()));
+                minutes = as_recorded.filter(|(_, counters)| !counters.is_empty()).collect();
+            }
+            let compared = if entity.is_counted_live() {
+                differences(going.ground, &before, &minutes, &rows, &settled.deltas)
+            } else {
+                // They follow from those of its advertiser and its placement.
+                Vec::new()
+            };
+            for difference in compared {
                 if difference.lost {
                     written
                         .lost
@@ -151,9 +161,11 @@ impl Reconcile {
 
     async fn flip(&self, going: &Going<'_>, survey: &Survey, at: &Progress) -> PortResult<Went> {
         let base = &going.base;
-        let closed = base.state == HourState::Closed;
+        // What is billed stands. Where nothing but pairs is new, the new version has the same counts of all the rest.
+        let pairs_alone = at.corrections == 0 && base.adjusted == 0;
+        let adjusts = base.state == HourState::Closed && !pairs_alone;
         let ground = self.rests_on(going, at.rulings, at.lake);
-        let mut new = if closed {
+        let mut new = if adjusts {
             Manifest {
                 adjusted: at.version,
                 rules: base.rules,
@@ -161,14 +173,17 @@ impl Reconcile {
             }
         } else {
             Manifest {
-                state: HourState::Sealed,
+                state: match base.state {
+                    HourState::Closed => HourState::Closed,
+                    _ => HourState::Sealed,
+                },
                 version: at.version,
                 sealed_at_ms: self.now_ms(),
                 ..ground
             }
         };
         // Reported first: if we die in between, the next run's report goes back over this one, to the same ground.
-        let outcome = if closed {
+        let outcome = if adjusts {
             Outcome::Adjusted
         } else {
             Outcome::Sealed

@@ -1,7 +1,10 @@
 //! Counts under versions.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use clickledger_core::domain::entity::Entity;
+use clickledger_core::domain::ids::{AdvertiserId, PlacementId};
 use clickledger_core::domain::sealed::{SealedDay, SealedHour};
 use clickledger_core::domain::time::{Day, Hour};
 use clickledger_core::ports::{
@@ -71,6 +74,28 @@ impl SealedCounts for MemorySeals {
         };
         let items = self.read_hours(entity, from, to).await?;
         Ok(items.into_iter().map(totals).collect())
+    }
+
+    async fn placements(
+        &self,
+        advertiser: AdvertiserId,
+        from: Hour,
+        to: Hour,
+        after: Option<PlacementId>,
+        limit: usize,
+    ) -> PortResult<Vec<PlacementId>> {
+        let state = self.state.lock();
+        let found: BTreeSet<PlacementId> = state
+            .hours
+            .keys()
+            .filter(|(_, hour, _)| (from..to).contains(hour))
+            .filter_map(|(entity, ..)| match entity {
+                Entity::AdvertiserPlacement(of, placement) if *of == advertiser => Some(*placement),
+                _ => None,
+            })
+            .collect();
+        let later = found.into_iter().filter(|placement| Some(*placement) > after);
+        Ok(later.take(limit).collect())
     }
 
     async fn write_days(&self, items: Vec<SealedDay>) -> PortResult<()> {

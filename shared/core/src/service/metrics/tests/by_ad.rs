@@ -192,7 +192,7 @@ fn only_campaigns_and_advertisers_have_ads_and_too_much_is_refused() {
     }
     let refused = asked(OWNER, 1001, 1, Granularity::Total);
     assert!(
-        matches!(refused, Err(QueryError::TooManyAds { most: 1000 })),
+        matches!(refused, Err(QueryError::TooManyMembers { most: 1000, .. })),
         "{refused:?}"
     );
     for (ads, days, granularity, fits) in [
@@ -206,7 +206,7 @@ fn only_campaigns_and_advertisers_have_ads_and_too_much_is_refused() {
         (130, 31, Granularity::Minute, false),
     ] {
         let answer = asked(OWNER, ads, days, granularity);
-        let refused = matches!(answer, Err(QueryError::TooManyAdDays { .. }));
+        let refused = matches!(answer, Err(QueryError::TooManyMemberDays { .. }));
         assert_eq!(refused, !fits, "{ads} ads, {days} days: {answer:?}");
     }
 }

@@ -46,8 +46,8 @@ fn brute_group(group_by: GroupBy, click: &Click) -> Option<Group> {
         GroupBy::None => Some((None, None, None)),
         GroupBy::Verdict => Some((None, None, Some(click.verdict))),
         _ if !click.verdict.is_valid() => None,
-        // Ads have entities of their own: see `by_ad`.
-        GroupBy::Ad => None,
+        // Ads and placements have entities of their own: see `by_ad` and the crate's test `by_placement`.
+        GroupBy::Ad | GroupBy::Placement => None,
         GroupBy::Device => Some((Some(click.device), None, None)),
         GroupBy::Country => Some((None, Some(click.country), None)),
         GroupBy::DeviceCountry => Some((Some(click.device), Some(click.country), None)),
@@ -99,6 +99,7 @@ pub(super) fn brute_rows(
         let row = |(device, country, verdict): Group, clicks| MetricsRow {
             start,
             ad: None,
+            placement: None,
             device,
             country,
             verdict,

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::by_hand::{Case, brute_rows, brute_totals, case};
 use super::*;
+use crate::domain::ids::PlacementId;
 use crate::domain::manifest::{DayManifest, HourState, Manifest};
 use crate::domain::sealed::{SealedDay, SealedHour};
 use crate::domain::time::{Day, Hour};
@@ -94,6 +95,16 @@ impl Manifests for SealedStore {
 impl SealedCounts for SealedStore {
     async fn write_hours(&self, _: Hour, _: u64, _: u32, _: Vec<SealedHour>) -> PortResult<()> {
         panic!("a query writes nothing");
+    }
+    async fn placements(
+        &self,
+        _: AdvertiserId,
+        _: Hour,
+        _: Hour,
+        _: Option<PlacementId>,
+        _: usize,
+    ) -> PortResult<Vec<PlacementId>> {
+        panic!("no query of these is broken down by placement");
     }
     async fn entities(&self, _: Hour, _: u64, _: Option<Entity>, _: usize) -> PortResult<Vec<Entity>> {
         panic!("a query asks for one entity");
