@@ -192,7 +192,7 @@ async fn results_of_an_earlier_process_are_removed() {
     lake.deliver(HOUR, lines).await;
     let left = store.lake_reader().recount(HOUR, around()).await.unwrap();
     let rows = store.lake_reader().rows(&left.id, 0, 1_000).await.unwrap();
-    assert_eq!(rows.last().unwrap().entity, Entity::Total);
+    assert!(rows.iter().any(|row| row.entity == Entity::Total));
     store.close().await;
     let store = open();
     let gone = store.lake_reader().rows(&left.id, 0, 1_000).await;

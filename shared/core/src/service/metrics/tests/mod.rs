@@ -667,9 +667,11 @@ fn words_of_queries_are_read_and_others_refused() {
     }
     assert_eq!("country,device".parse(), Ok(GroupBy::DeviceCountry));
     assert_eq!("".parse(), Ok(GroupBy::None));
+    assert_eq!("placement".parse(), Ok(GroupBy::Placement));
     for bad in [
         "ad,device",
-        "placement",
+        "placement,device",
+        "placements",
         "device,verdict",
         "device,device",
         "device,",
