@@ -337,7 +337,11 @@ async fn closed_lists_of_the_description_are_what_is_accepted() {
             let asked = format!("{path}?{range}&{name}={word}{more}");
             let answer = world.ask("GET", &asked, None).await;
             // No total has ads, and only advertisers have placements.
-            let expected = if matches!(word, "ad" | "placement") { 400 } else { 200 };
+            let expected = if matches!(word, "ad" | "placement") {
+                400
+            } else {
+                200
+            };
             assert_eq!(answer.status.as_u16(), expected, "{asked}: {}", answer.text());
             tried += 1;
         }
