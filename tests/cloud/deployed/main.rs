@@ -94,6 +94,7 @@ fn walk(world: &World) -> Result<()> {
 }
 
 #[test]
+#[ignore = "long: the next one walks the same way, and under policies"]
 fn the_deployed_template_counts_every_click_once() -> Result<()> {
     walk(&World::deploy(false, &[])?)
 }
@@ -106,7 +107,6 @@ fn under_the_policies_of_its_roles_and_behind_a_trusted_proxy_it_does_the_same()
 }
 
 #[test]
-#[ignore = "long: hours are sealed one after another on the emulator"]
 fn damaged_counts_of_an_hour_are_found_and_corrected_by_the_scheduled_function() -> Result<()> {
     // Without enforcement it would prove less: sealing has policies of its own.
     sealing::damaged_counts_are_found_and_corrected(&World::deploy(true, &[])?)
