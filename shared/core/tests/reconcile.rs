@@ -17,11 +17,12 @@ use clickledger_core::domain::ids::{AdId, AdvertiserId, CampaignId, ClickId, Imp
 use clickledger_core::domain::manifest::{HourState, Manifest};
 use clickledger_core::domain::mutation::Mutation;
 use clickledger_core::domain::record::{ClickRecord, RECORD_VERSION};
+use clickledger_core::domain::ruling::{Ruling, RulingKind};
 use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::{HOUR_MS, Hour, Minute};
 use clickledger_core::domain::verdict::Verdict;
 use clickledger_core::ports::{
-    BucketStore, Claim, ClaimStore, Clock, Manifests, PortResult, RawLake, SealReports, SealStore,
+    BucketStore, Claim, ClaimStore, Clock, Manifests, PortResult, RawLake, Rulings, SealReports, SealStore,
     SealedCounts, StreamRecord,
 };
 use clickledger_core::service::pump::{Consumer, LakeDelivery};
@@ -175,10 +176,14 @@ impl World {
 
     /// What readers see of an entity: gross and valid.
     fn seen(&self, entity: Entity) -> (u64, u64) {
-        let version = self.manifest().version;
-        let items = self
-            .time
-            .block_on(self.seals.read_hours(entity, HOUR, Hour(HOUR.0 + 1)));
+        self.seen_in(HOUR, entity)
+    }
+
+    fn seen_in(&self, hour: Hour, entity: Entity) -> (u64, u64) {
+        let next = Hour(hour.0 + 1);
+        let manifest = self.time.block_on(self.seals.hours(hour, next)).unwrap().pop();
+        let version = manifest.unwrap().version;
+        let items = self.time.block_on(self.seals.read_hours(entity, hour, next));
         let item = items.unwrap().into_iter().find(|item| item.version == version);
         let minutes = item.map(|item| item.minutes).unwrap_or_default();
         minutes.iter().fold((0, 0), |(gross, valid), (_, counters)| {
@@ -762,4 +767,35 @@ fn a_batch_over_several_hours_is_delivered_hour_by_hour() {
     assert_eq!(time.block_on(delivery.consume(&"s".into(), &batch)), None);
     let given = lake.0.lock().unwrap().clone();
     assert_eq!(given, [&arrivals[..2], &arrivals[2..3], &arrivals[3..]]);
+}
+
+/// The process that ruled stood still until another one had done its work, and the window of arrivals had gone by.
+#[test]
+fn what_was_ruled_late_is_seen_by_the_next_daily_run_however_old_its_hours_are() {
+    let (world, next) = (World::new(10_000), Hour(HOUR.0 + 1));
+    let orphan = click(1, 50, 1);
+    let heir = duplicate(2, 65, &orphan);
+    world.deliver(HOUR, std::slice::from_ref(&orphan));
+    world.deliver(next, std::slice::from_ref(&heir));
+    world.time.run_until(next.end_ms() + 3 * 24 * HOUR_MS);
+    world.hourly();
+    world.daily();
+    let seen = || [HOUR, next].map(|hour| world.seen_in(hour, Entity::Ad(AdId(1))));
+    assert_eq!(seen(), [(1, 1), (1, 0)]);
+
+    for (click_id, kind, other) in [
+        (heir.click_id, RulingKind::TakesPlaceOf, orphan.click_id),
+        (orphan.click_id, RulingKind::DisplacedBy, heir.click_id),
+    ] {
+        let ruling = Ruling {
+            click_id,
+            kind,
+            other,
+        };
+        world.time.block_on(world.seals.rule(ruling)).unwrap();
+    }
+    world.time.run_until(next.end_ms() + 4 * 24 * HOUR_MS);
+    world.daily();
+    assert_eq!(seen(), [(1, 0), (1, 1)]);
+    assert!(world.daily().is_empty(), "all is done");
 }

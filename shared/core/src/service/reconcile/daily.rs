@@ -8,8 +8,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::Reconcile;
 use super::seal::Asked;
+use super::{Reconcile, each};
 use crate::domain::correction::{HourReport, Outcome, RunKind};
 use crate::domain::manifest::Manifest;
 use crate::domain::mutation::Broken;
@@ -183,6 +183,12 @@ impl Reconcile {
             // Live counting may tell of what came before the last run only now.
             let dirty = stored.iter().filter(|manifest| manifest.is_dirty());
             touched.extend(dirty.map(|manifest| (manifest.hour, None)));
+            // And a run that stood still may have ruled on any of them only now.
+            let sealed: Vec<&Manifest> = stored.iter().filter(|manifest| manifest.is_sealed()).collect();
+            let ruled = sealed.iter().map(|manifest| self.has_new_rulings(manifest));
+            let ruled = each(ruled.collect(), self.config.at_once).await?;
+            let ruled = sealed.iter().zip(ruled).filter(|(_, is_new)| *is_new);
+            touched.extend(ruled.map(|(manifest, _)| (manifest.hour, None)));
         }
         let clicked = self.ports.lake.clicked_hours(arrivals.clone()).await?;
         for clicked in clicked.iter().filter(|clicked| clicked.hour <= last_ripe) {
