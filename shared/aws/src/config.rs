@@ -96,6 +96,12 @@ pub enum ConfigError {
     BadEndpoint(String),
 }
 
+/// An environment variable that says something.
+#[allow(clippy::disallowed_methods)] // asked at start, by whoever wires a binary
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// The names that are known.
 #[derive(Debug, Clone, Default)]
 pub struct Names(HashMap<Resource, String>);
@@ -103,12 +109,9 @@ pub struct Names(HashMap<Resource, String>);
 impl Names {
     /// Whatever of them the environment says.
     pub fn from_env() -> Self {
-        // Read once, at start, by whoever wires a binary.
-        #[allow(clippy::disallowed_methods)]
-        let read = |resource: Resource| std::env::var(resource.variable()).ok();
         Resource::ALL
             .into_iter()
-            .filter_map(|resource| Some((resource, read(resource)?)))
+            .filter_map(|resource| Some((resource, variable(resource.variable())?)))
             .fold(Self::default(), |names, (resource, name)| {
                 names.with(resource, name)
             })

@@ -14,13 +14,8 @@ use aws_smithy_async::rt::sleep::{SharedAsyncSleep, TokioSleep};
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
+use crate::config::variable;
 use crate::http_pool::Pool;
-
-/// An environment variable that says something.
-#[allow(clippy::disallowed_methods)] // read once, at start
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
 
 /// What the environment says of one service (`AWS_ENDPOINT_URL_S3`), or else of all.
 #[derive(Debug)]
