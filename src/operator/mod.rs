@@ -82,7 +82,7 @@ impl RedriveArgs {
     }
 }
 
-#[cfg(not(feature = "aws"))]
+#[cfg(any(test, not(feature = "aws")))]
 fn not_built(command: &str) -> anyhow::Error {
     anyhow::anyhow!(
         "{command} speaks to AWS, which this build does not: cargo run --release --features aws -- {command} …"
@@ -102,4 +102,19 @@ where
         let aws = clickledger_aws::Aws::from_env(clock).await?;
         run(aws.operator()).await
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_aws_says_in_one_line_how_to_get_it() {
+        let said = format!("{:#}", not_built("doctor"));
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(
+            said.contains("cargo run --release --features aws -- doctor"),
+            "{said}"
+        );
+    }
 }

@@ -227,6 +227,8 @@ fn build() -> Result<PathBuf> {
             "--locked",
             "--package",
             "clickledger",
+            "--features",
+            "aws",
             "--profile",
             profile,
         ])
