@@ -275,21 +275,24 @@ fn what_is_anothers_looks_like_what_is_not_there() -> Result<()> {
     let (key, key_id) = world.advertisers_key(8)?;
     let page = world.sign_in(&chromium, &key, "")?;
     wait_for(&page, &tile("valid", 0))?;
-    for hash in [
-        format!("ad={foreign}"),
-        "campaign=12".to_owned(),
-        "advertiser=9".to_owned(),
-        "ad=18446744073709551615".to_owned(),
+    for (entity, id) in [
+        ("ad", foreign.as_str()),
+        ("campaign", "12"),
+        ("advertiser", "9"),
+        ("ad", "9223372036854775807"),
     ] {
-        page.go(&format!("{}/dashboard#{hash}", world.server.url()))?;
-        wait_for(&page, &says("Nothing to see here"))?;
+        page.go(&format!("{}/dashboard#{entity}={id}", world.server.url()))?;
+        wait_for(
+            &page,
+            &says(&format!("There is no {entity} {id} that your key may see")),
+        )?;
         wait_for(
             &page,
             &format!("!({}) && !({})", says("A rival's plan"), tile("valid", 1)),
         )?;
     }
     // What no view can be made of is as if it were not there.
-    let nonsense = "tz=Nowhere/X&by=second&range=constructor&ad=%3Cimg%20src=x%3E&device=toaster&country=de&compare=all&from=2026-13-01T00:00&to=x";
+    let nonsense = "tz=Nowhere/X&by=second&range=constructor&ad=%3Cimg%20src=x%3E&campaign=9223372036854775808&advertiser=0&device=toaster&country=de&compare=all&from=2026-13-01T00:00&to=x";
     page.go(&format!("{}/dashboard#{nonsense}", world.server.url()))?;
     wait_for(&page, &tile("valid", 0))?;
     wait_for(

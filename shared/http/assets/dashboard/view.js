@@ -4,7 +4,9 @@
 import { RANGES, browserZone, knownZone, ofField, toField } from "./time.js";
 import { DEVICES } from "./words.js";
 
-const ID = /^\d{1,20}$/;
+// The largest that the API knows.
+const LAST_ID = 2n ** 63n - 1n;
+const isId = (text) => /^[1-9]\d{0,18}$/.test(text) && BigInt(text) <= LAST_ID;
 const ENTITY_KEYS = ["advertiser", "campaign", "ad", "placement"];
 const COMPARISONS = ["previous_period", "previous_year", "none"];
 
@@ -31,7 +33,7 @@ export const read = (hash, session) => {
     country: list(given.get("country")).filter((code) => /^[A-Z]{2}$/.test(code)),
   };
   for (const entity of ENTITY_KEYS) {
-    if (ID.test(given.get(entity) ?? "")) Object.assign(view, { entity, id: given.get(entity) });
+    if (isId(given.get(entity) ?? "")) Object.assign(view, { entity, id: given.get(entity) });
   }
   if (Object.hasOwn(RANGES, given.get("range") ?? "")) view.range = given.get("range");
   const [from, to] = [ofField(given.get("from") ?? "", tz), ofField(given.get("to") ?? "", tz)];
