@@ -135,12 +135,13 @@ fn undelivered(world: &World) -> Vec<ClickId> {
 
 /// Lets the runs come to their end, and accepts what somebody has to.
 fn seal_all(world: &Arc<World>) -> Vec<String> {
-    let (sealing, until_ms) = (&world.sealing, world.time.now_ms() + 100 * UNIT_MS);
+    // Long: with many shards and a slow lake some heartbeat of the last hour is nearly always on its way still.
+    let (sealing, until_ms) = (&world.sealing, world.time.now_ms() + 400 * UNIT_MS);
     // What has arrived by now is what the last daily run looks at, and the last hour is ripe by then.
     let quiet_ms = (world.start_ms + (HOURS + 2) * HOUR_MS).max(world.time.now_ms() + 2 * SLACK_MS);
     world.time.run_until(quiet_ms);
     let (mut last, arrived_ms) = ("never run".to_owned(), world.time.now_ms());
-    while world.time.now_ms() < until_ms.max(quiet_ms + 100 * UNIT_MS) {
+    while world.time.now_ms() < until_ms.max(quiet_ms + 400 * UNIT_MS) {
         let hourly = world.time.block_on(sealing.reconcile.hourly());
         let daily = world.time.block_on(sealing.reconcile.daily());
         match (hourly, daily) {

@@ -19,6 +19,7 @@ mod proof;
 mod report;
 mod restate;
 mod seal;
+mod settled;
 mod survey;
 mod write;
 

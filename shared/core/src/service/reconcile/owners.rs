@@ -35,6 +35,11 @@ impl Ruled {
         if valid { Verdict::Valid } else { Verdict::Duplicate }
     }
 
+    /// Whether the same clicks lose and take the same impressions.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        (&self.displaced, &self.taking) == (&other.displaced, &other.taking)
+    }
+
     /// The clicks that are not what their records say.
     pub(super) fn clicks(&self) -> Vec<ClickId> {
         let mut all: Vec<ClickId> = self.displaced.iter().chain(self.taking.keys()).copied().collect();

@@ -4,13 +4,11 @@
 
 use super::Reconcile;
 use super::compare::Ground;
-use super::deltas::Deltas;
 use super::note::Progress;
-use super::owners::Ruled;
 use super::report::is_again;
+use super::settled::Settled;
 use super::survey::Survey;
 use crate::domain::correction::{HourReport, Outcome, RunKind};
-use crate::domain::ids::ClickId;
 use crate::domain::manifest::{HourState, Manifest, RULES_VERSION};
 use crate::domain::mutation::Broken;
 use crate::domain::time::Hour;
@@ -25,14 +23,6 @@ pub(super) struct Asked {
     pub(super) last_arrival: Option<Hour>,
     /// The lake is taken as it is.
     pub(super) accept: bool,
-}
-
-/// What the lake has beside its recount.
-pub(super) struct Settled {
-    pub(super) ruled: Ruled,
-    pub(super) deltas: Deltas,
-    /// Clicks in the lake that are not what their records say.
-    special: Vec<ClickId>,
 }
 
 /// One go at an hour.
@@ -165,54 +155,6 @@ impl Reconcile {
         } else {
             Err(PortError::unavailable("the hour changed in the meantime"))
         }
-    }
-
-    /// Settles the hour's unclaimed clicks, and gathers what the records don't say.
-    pub(super) async fn settled(&self, hour: Hour, slice: &LakeSlice, settle: bool) -> PortResult<Settled> {
-        let mut ruled = self.ruled(hour).await?;
-        let mut deltas = Deltas::default();
-        let (mut after, limit) = (None, self.config.page);
-        loop {
-            let page = self.ports.lake.unclaimed(slice, after, limit).await?;
-            let owners = self.owners(&page, settle).await?;
-            for (found, owner) in page.iter().zip(owners) {
-                let id = found.click.click_id;
-                let promoted = ruled.taking.contains_key(&id) || ruled.displaced.contains(&id);
-                deltas.unclaimed(found, ruled.outcome(id, owner), promoted);
-            }
-            after = page.last().map(|found| found.click.click_id);
-            if page.len() < limit {
-                break;
-            }
-        }
-        // Those that were ruled just now count too.
-        ruled.count = self.ruled(hour).await?.count;
-        let mut special = Vec::new();
-        for found in self.special(slice, &ruled).await? {
-            let id = found.click.click_id;
-            special.push(id);
-            if !found.is_unclaimed() {
-                let owner = found.duplicate_of.unwrap_or(id);
-                deltas.instead(&found, ruled.outcome(id, owner));
-            }
-        }
-        Ok(Settled {
-            ruled,
-            deltas,
-            special,
-        })
-    }
-
-    async fn special(&self, slice: &LakeSlice, ruled: &Ruled) -> PortResult<Vec<crate::ports::LakeClick>> {
-        let mut found = Vec::new();
-        for some in ruled.clicks().chunks(self.config.page) {
-            found.extend(self.ports.lake.clicks(slice, some).await?);
-        }
-        found.retain(|found| {
-            let verdict = found.click.verdict;
-            verdict.is_valid() || found.duplicate_of.is_some()
-        });
-        Ok(found)
     }
 
     async fn go(&self, going: &Going<'_>, progress: &mut Option<Progress>) -> PortResult<Went> {

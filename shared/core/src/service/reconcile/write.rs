@@ -6,7 +6,8 @@
 use super::Reconcile;
 use super::compare::{Difference, Evidence, compare};
 use super::note::Progress;
-use super::seal::{Going, Settled, Went};
+use super::seal::{Going, Went};
+use super::settled::Settled;
 use super::survey::{Survey, Vanished, after, differences, place, told};
 use crate::domain::correction::{Correction, Outcome};
 use crate::domain::entity::Entity;
