@@ -97,10 +97,10 @@ fn no_schedule_gives_a_wrong_count() {
 
 /// Found by these: a daily run whose cut ran away from the lake (4); a pump that put records of many hours into one object
 /// (133, 184, 272); a mark that came after the run that should have seen it (146); two reports of one time (2119); a ruling of
-/// a run that had stood still, on an hour that no arrival pointed to any more (1627).
+/// a run that had stood still, on an hour that no arrival pointed to any more (1627); one that was noted and not applied (8529, 36371).
 #[test]
 fn schedules_that_once_found_something_are_clean() {
-    for seed in [4, 133, 146, 184, 272, 1627, 2119] {
+    for seed in [4, 133, 146, 184, 272, 1627, 2119, 8529, 36371] {
         let wrong = play(seed, 1, Mutation::default(), 1);
         assert!(wrong.is_empty(), "{wrong:?}");
     }

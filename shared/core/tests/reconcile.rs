@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)] // a test suite: a panic is its way to say no
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use clickledger_core::domain::bucket::{Condition, PartialWrite, ShardId};
@@ -58,8 +58,39 @@ struct World {
     reconcile: Reconcile,
 }
 
+/// Another run makes these rulings when an hour's were read for the first time.
+struct Meanwhile {
+    seals: MemorySeals,
+    rulings: Mutex<Vec<Ruling>>,
+}
+
+#[async_trait]
+impl Rulings for Meanwhile {
+    async fn rule(&self, ruling: Ruling) -> PortResult<Ruling> {
+        self.seals.rule(ruling).await
+    }
+
+    async fn of_hour(
+        &self,
+        hour: Hour,
+        after: Option<(ClickId, RulingKind)>,
+        limit: usize,
+    ) -> PortResult<Vec<Ruling>> {
+        let found = self.seals.of_hour(hour, after, limit).await?;
+        let rulings = std::mem::take(&mut *self.rulings.lock().unwrap());
+        for ruling in rulings {
+            self.seals.rule(ruling).await?;
+        }
+        Ok(found)
+    }
+}
+
 impl World {
     fn new(slice_rows: usize) -> Self {
+        Self::ruled_by(slice_rows, |seals| Arc::new(seals))
+    }
+
+    fn ruled_by(slice_rows: usize, rulings: impl FnOnce(MemorySeals) -> Arc<dyn Rulings>) -> Self {
         let time = VirtualTime::new(HOUR.end_ms() + 7 * 60_000);
         let (lake, claims) = (MemoryLakeReader::default(), MemoryClaims::default());
         let (buckets, seals) = (MemoryBuckets::default(), MemorySeals::default());
@@ -72,7 +103,7 @@ impl World {
             catalog: Arc::new(MemoryCatalog::default()),
             manifests: Arc::new(seals.clone()),
             leases: Arc::new(seals.clone()),
-            rulings: Arc::new(seals.clone()),
+            rulings: rulings(seals.clone()),
             counts: Arc::new(seals.clone()),
             reports: Arc::new(seals.clone()),
             clock: Arc::new(time.clone()),
@@ -798,4 +829,31 @@ fn what_was_ruled_late_is_seen_by_the_next_daily_run_however_old_its_hours_are()
     world.daily();
     assert_eq!(seen(), [(1, 0), (1, 1)]);
     assert!(world.daily().is_empty(), "all is done");
+}
+
+#[test]
+fn what_another_run_rules_while_an_hour_is_sealed_is_applied_or_not_taken_for_known() {
+    let (orphan, heir) = (click(1, 50, 1), duplicate(2, 55, &click(1, 50, 1)));
+    let rulings = vec![
+        Ruling {
+            click_id: heir.click_id,
+            kind: RulingKind::TakesPlaceOf,
+            other: orphan.click_id,
+        },
+        Ruling {
+            click_id: orphan.click_id,
+            kind: RulingKind::DisplacedBy,
+            other: heir.click_id,
+        },
+    ];
+    let world = World::ruled_by(10_000, |seals| {
+        Arc::new(Meanwhile {
+            seals,
+            rulings: Mutex::new(rulings),
+        })
+    });
+    world.deliver(HOUR, std::slice::from_ref(&heir));
+    world.sealed();
+    assert_eq!(world.manifest().rulings, 2);
+    assert_eq!(world.seen(Entity::Ad(AdId(1))), (1, 1));
 }
