@@ -1,7 +1,7 @@
 //! Region, credentials and endpoints in a Lambda function: environment variables, and for credentials that are renewed the
 //! container endpoint.
 //!
-//! The SDK's own way asks profiles, STS and instance metadata too. None of them exists there, and each is linked in: a fifth of a
+//! The SDK's own way asks profiles, STS and instance metadata too. None of them exists there, and each is linked in: a sixth of a
 //! function's zip, and of what a cold start loads.
 
 use aws_config::ecs::EcsCredentialsProvider;
