@@ -1,7 +1,8 @@
 //! The way to the lake: a Firehose as it behaves (one object per shard and flush, overtaking each other, twice, delayed, named
 //! by the arrival of the oldest record), or the pump.
 //!
-//! Invariant: each object holds at least one acknowledged heartbeat, but for the tail of a closed shard.
+//! Invariant: an object ends right behind an acknowledged heartbeat, or it is of [`OBJECT_MS`] at least, or the tail of a closed
+//! shard; and it is never of more than an hour.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use clickledger_testkit::memory::MemoryLakeReader;
 use futures_util::FutureExt;
 
 use crate::run::{pause, pump_shard};
-use crate::schedule::UNIT_MS;
+use crate::schedule::{OBJECT_MS, UNIT_MS};
 use crate::world::World;
 
 /// The pump's end: each batch is an object.
@@ -64,7 +65,7 @@ pub(crate) fn start(world: &Arc<World>, shard: ShardId) {
 
 async fn firehose(world: &Arc<World>, shard: &ShardId) {
     let mut sent: Option<SequenceNumber> = None;
-    pause(world, 3 * UNIT_MS).await;
+    pause(world, OBJECT_MS).await;
     loop {
         let closed = is_closed(world, shard);
         let mut part = world.stream.all_records(shard);
@@ -82,22 +83,17 @@ async fn firehose(world: &Arc<World>, shard: &ShardId) {
         if closed && part.is_empty() {
             return;
         }
-        if !part.is_empty() && (closed || last.is_some()) {
-            if let Some(last) = last.filter(|_| world.rng.chance(0.5)) {
+        if !part.is_empty() {
+            let begun_ms = part.first().map_or(0, |record| record.arrived_at_ms);
+            let may_wait = world.time.now_ms() - begun_ms < 6 * UNIT_MS;
+            if let Some(last) = last.filter(|_| may_wait && world.rng.chance(0.5)) {
                 part.truncate(last + 1);
             }
             sent = part.last().map(|record| record.sequence_number);
             send(world, part, last.is_some());
         }
-        world
-            .time
-            .sleep(
-                world
-                    .rng
-                    .between(3 * UNIT_MS / 10, 7 * UNIT_MS / 2)
-                    .unsigned_abs(),
-            )
-            .await;
+        let gathered_ms = world.rng.between(OBJECT_MS, 5 * UNIT_MS);
+        world.time.sleep(gathered_ms.unsigned_abs()).await;
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) const CALM_MS: i64 = 50 * UNIT_MS;
 pub(crate) const SEALING_CALM_MS: i64 = 95 * UNIT_MS;
 /// How far apart heartbeats are.
 pub(crate) const BEAT_MS: i64 = 2 * UNIT_MS;
+/// How long an object of the lake is gathered at least: heartbeats that are all acknowledged are closer than that.
+pub(crate) const OBJECT_MS: i64 = 3 * UNIT_MS;
 /// Hours that are clicked in.
 pub(crate) const HOURS: i64 = 3;
 /// By how much the click's clock may be off, either way.

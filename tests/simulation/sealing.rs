@@ -36,7 +36,8 @@ use clickledger_testkit::virtual_time::{VirtualTime, crashing};
 use crate::lake::Sink;
 use crate::run::{pause, spawn_at};
 use crate::schedule::{
-    BEAT_MS, HOURS, LATE_AFTER_MS, Outage, SEALING_CALM_MS, SLACK_MS, Schedule, TOKEN_MS, UNIT_MS, WAIT_MS,
+    BEAT_MS, HOURS, LATE_AFTER_MS, OBJECT_MS, Outage, SEALING_CALM_MS, SLACK_MS, Schedule, TOKEN_MS, UNIT_MS,
+    WAIT_MS,
 };
 use crate::watch::Watch;
 use crate::world::World;
@@ -168,7 +169,7 @@ impl Sealing {
                 lake: Arc::clone(&faulty_lake),
                 clock: Arc::clone(&clock),
             };
-            Arc::new(HeartbeatProof::new(ports, 4, ground.mutation))
+            Arc::new(HeartbeatProof::new(ports, OBJECT_MS, 4, ground.mutation))
         } else {
             Arc::new(PositionProof::new(Arc::clone(&shards), Arc::clone(&clock)))
         };

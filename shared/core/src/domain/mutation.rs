@@ -84,6 +84,8 @@ rules! {
     ProofByLastHeartbeat => "proof_by_last_heartbeat",
     /// Only open shards are proved, a closed one's tail is not.
     ClosedShardUnproved => "closed_shard_unproved",
+    /// What came while no heartbeat was acknowledged is taken for delivered.
+    GapsUnproved => "gaps_unproved",
     /// The manifest is flipped by whoever comes last.
     FlipUnchecked => "flip_unchecked",
     /// Orphaned duplicates stay duplicates.

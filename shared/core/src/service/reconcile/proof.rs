@@ -1,8 +1,10 @@
 //! The proof that the lake is complete for a time.
 //!
 //! Invariant: the answer is yes only if every record that arrived in that time, on any shard, lies in the lake. It rests on
-//! this: a delivered object holds at least one acknowledged heartbeat, but for what lies behind a closed shard's last one.
+//! this: a delivered object is no shorter in time than `longest_gap_ms`, so that it holds an acknowledged heartbeat where these
+//! are no further apart. What came while they were, and what lies behind a closed shard's last one, is looked for click by click.
 
+mod gap;
 mod tail;
 
 use std::collections::HashSet;
@@ -76,6 +78,7 @@ pub struct HeartbeatProofPorts {
 /// come through.
 pub struct HeartbeatProof {
     ports: HeartbeatProofPorts,
+    longest_gap_ms: i64,
     at_once: usize,
     mutation: Mutation,
 }
@@ -84,15 +87,18 @@ pub struct HeartbeatProof {
 #[derive(Default)]
 struct Needed {
     beats: Vec<Beat>,
+    gaps: Vec<gap::Gap>,
     tail: tail::Tail,
     missing: Option<String>,
 }
 
 impl HeartbeatProof {
-    /// Over these ports, with so many calls at once.
-    pub fn new(ports: HeartbeatProofPorts, at_once: usize, mutation: Mutation) -> Self {
+    /// Over these ports, with so many calls at once. `longest_gap_ms`: how far apart heartbeats may be for each delivered object
+    /// to hold one, which is the time that an object is gathered.
+    pub fn new(ports: HeartbeatProofPorts, longest_gap_ms: i64, at_once: usize, mutation: Mutation) -> Self {
         Self {
             ports,
+            longest_gap_ms,
             at_once,
             mutation,
         }
@@ -136,11 +142,13 @@ impl HeartbeatProof {
         }
         let mut beats = self.ports.log.around(&shard.id, time.start, time.end).await?;
         if beats.last().is_some_and(|last| last.sent_at_ms >= time.end) {
+            let gaps = self.gaps(shard, listed, &beats, time.start);
             if self.mutation.is(Broken::ProofByLastHeartbeat) {
                 beats.drain(..beats.len() - 1);
             }
             return Ok(Needed {
                 beats,
+                gaps,
                 ..Needed::default()
             });
         }
@@ -157,6 +165,7 @@ impl HeartbeatProof {
         {
             beats.clear();
         }
+        let gaps = self.gaps(shard, listed, &beats, time.start);
         let tail = if self.mutation.is(Broken::ClosedShardUnproved) {
             tail::Tail::default()
         } else {
@@ -164,6 +173,7 @@ impl HeartbeatProof {
         };
         Ok(Needed {
             beats,
+            gaps,
             tail,
             missing: None,
         })
@@ -201,12 +211,13 @@ impl LakeProof for HeartbeatProof {
             .iter()
             .map(|(shard, listed)| self.needed(shard, *listed, from_ms..to_ms))
             .collect();
-        let (mut beats, mut tail) = (Vec::new(), tail::Tail::default());
+        let (mut beats, mut gaps, mut tail) = (Vec::new(), Vec::new(), tail::Tail::default());
         for needed in super::each(calls, self.at_once).await? {
             if needed.missing.is_some() {
                 return Ok(needed.missing);
             }
             beats.extend(needed.beats);
+            gaps.extend(needed.gaps);
             tail.extend(needed.tail);
         }
         if let Some(shard) = self.unseen(&beats).await? {
@@ -221,6 +232,18 @@ impl LakeProof for HeartbeatProof {
             .lake
             .undelivered(self.partitions(from_ms, to_ms))
             .await?;
-        Ok((undelivered > 0).then(|| "objects lie in the error prefix".to_owned()))
+        if undelivered > 0 {
+            return Ok(Some("objects lie in the error prefix".to_owned()));
+        }
+        // Last, since it may take long: one after another, as little as possible.
+        for gap in &gaps {
+            if !self.is_delivered(gap, from_ms..to_ms).await? {
+                let shard = &gap.shard;
+                return Ok(Some(format!(
+                    "what shard {shard} took while no heartbeat was acknowledged has not come through"
+                )));
+            }
+        }
+        Ok(None)
     }
 }

@@ -17,8 +17,10 @@ pub(super) struct Tail {
     pub(super) from_ms: Option<i64>,
 }
 
-/// Records, or clicks, of one read.
+/// Records of one read.
 const PAGE: usize = 1000;
+/// Clicks that are looked for at once.
+const CLICKS: usize = 5_000;
 
 impl Tail {
     pub(super) fn extend(&mut self, other: Tail) {
@@ -68,7 +70,7 @@ impl HeartbeatProof {
     }
 
     pub(super) async fn all_present(&self, arrivals: &Range<Hour>, clicks: &[ClickId]) -> PortResult<bool> {
-        for some in clicks.chunks(PAGE) {
+        for some in clicks.chunks(CLICKS) {
             let present = self.ports.lake.present(arrivals.clone(), some).await?;
             if some.iter().any(|click| !present.contains(click)) {
                 return Ok(false);
