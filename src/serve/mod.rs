@@ -221,9 +221,10 @@ fn operations(store: &Embedded, delays: &Delays) -> OperationsService {
         manifests: seals.clone(),
         reports: seals,
         gauges: Arc::new(store.gauges()),
+        measurements: Arc::new(delays.clone()),
         clock: Arc::new(SystemClock),
     };
-    OperationsService::new(ports, delays.clone())
+    OperationsService::new(ports)
 }
 
 async fn loops(store: &Embedded, keys: &Arc<KeyRing>, delays: &Delays) -> Result<Loops> {

@@ -237,6 +237,7 @@ impl World {
             manifests: sealed.clone(),
             reports: sealed.clone(),
             gauges: Arc::new(store.gauges()),
+            measurements: Arc::new(delays.clone()),
             clock: clock.clone(),
         };
         let services = Services {
@@ -263,7 +264,7 @@ impl World {
             metrics: MetricsService::new(stores, clock.clone(), MetricsConfig::default()),
             reconciliations: ReconciliationsService::new(sealed.clone(), sealed),
             restatements: orders.clone(),
-            operations: OperationsService::new(operations, delays.clone()),
+            operations: OperationsService::new(operations),
             clock: clock.clone(),
             ready: Arc::new(AlwaysReady),
         };

@@ -33,14 +33,14 @@ async fn run() -> Result<()> {
         quarantine: Arc::new(Counted::new(aws.quarantine(patience)?)),
         seals: Arc::new(aws.hours(patience)?),
         catalog: Arc::new(aws.catalog(None, options)?),
-        clock,
+        clock: clock.clone(),
     };
     let aggregate = Aggregate::new(ports, AggregateConfig::default(), Mutation::default());
     let aggregate = Arc::new(aggregate);
     aws.warm(&["dynamodb"]).await;
     let work = move |batch| {
-        let aggregate = Arc::clone(&aggregate);
-        async move { handler::work(&aggregate, &batch).await }
+        let (aggregate, clock) = (Arc::clone(&aggregate), clock.clone());
+        async move { handler::work(&aggregate, &*clock, &batch).await }
     };
     batch::run(work, telemetry).await.map_err(|error| anyhow!(error))
 }

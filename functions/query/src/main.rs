@@ -12,7 +12,6 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 use clickledger_aws::{Aws, CatalogOptions, Patience, SystemClock, SystemEntropy};
 use clickledger_core::service::ads::AdsService;
-use clickledger_core::service::delays::Delays;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::{CountStores, MetricsConfig, MetricsService};
 use clickledger_core::service::operations::{OperationsPorts, OperationsService};
@@ -46,6 +45,10 @@ async fn run() -> Result<()> {
         manifests: stores.manifests.clone(),
         reports: Arc::new(aws.hours(Patience::UNHURRIED)?),
         gauges: Arc::new(aws.gauges(Patience::UNHURRIED)?),
+        measurements: Arc::new(
+            aws.measurements(telemetry::namespace(), Patience::UNHURRIED)
+                .await?,
+        ),
         clock: clock.clone(),
     };
     let api_keys = Arc::new(aws.keys(Patience::START)?);
@@ -57,7 +60,7 @@ async fn run() -> Result<()> {
         ads: AdsService::new(catalog.clone(), clock.clone(), entropy.clone()),
         placements: PlacementsService::new(catalog.clone(), clock.clone(), entropy.clone()),
         keys: KeysService::new(api_keys, clock.clone(), entropy).limited(clickledger_edge::rate_limits()?),
-        operations: OperationsService::new(operations, Delays::default()),
+        operations: OperationsService::new(operations),
         catalog,
         clock,
     };

@@ -15,6 +15,7 @@ pub(crate) fn given(config: &SdkConfig, service: &str) -> Option<String> {
         "s3" => ("s3", "AWS_ENDPOINT_URL_S3"),
         "athena" => ("athena", "AWS_ENDPOINT_URL_ATHENA"),
         "lambda" => ("lambda", "AWS_ENDPOINT_URL_LAMBDA"),
+        "monitoring" => ("cloudwatch", "AWS_ENDPOINT_URL_CLOUDWATCH"),
         "logs" => ("cloudwatch_logs", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"),
         "cloudformation" => ("cloudformation", "AWS_ENDPOINT_URL_CLOUDFORMATION"),
         "servicequotas" => ("service_quotas", "AWS_ENDPOINT_URL_SERVICE_QUOTAS"),
@@ -77,7 +78,7 @@ async fn regional(config: &SdkConfig, service: &str) -> Result<String, ConfigErr
         "kinesis" => resolved!(aws_sdk_kinesis),
         "sqs" => resolved!(aws_sdk_sqs),
         "s3" => resolved!(aws_sdk_s3),
-        "athena" | "lambda" | "logs" | "cloudformation" | "servicequotas" => {
+        "athena" | "lambda" | "logs" | "monitoring" | "cloudformation" | "servicequotas" => {
             Ok(plain(service, &region, fips))
         }
         _ => resolved!(aws_sdk_secretsmanager),
@@ -120,6 +121,11 @@ mod tests {
                 "https://secretsmanager.us-east-1.amazonaws.com/",
             ),
             ("logs", "eu-west-1", "https://logs.eu-west-1.amazonaws.com/"),
+            (
+                "monitoring",
+                "us-east-1",
+                "https://monitoring.us-east-1.amazonaws.com/",
+            ),
             ("athena", "us-east-1", "https://athena.us-east-1.amazonaws.com/"),
             (
                 "servicequotas",

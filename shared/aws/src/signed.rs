@@ -16,6 +16,7 @@ use http_body_util::BodyExt;
 use crate::credentials::CredentialCache;
 use crate::failure;
 use crate::http_pool::Pool;
+use crate::patience::Patience;
 use crate::signature::Signer;
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
@@ -95,6 +96,28 @@ impl Signed {
             credentials,
             clock,
         }
+    }
+
+    /// Calls an operation with this patience until it succeeds; what it answers.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), or an answer that is no success.
+    pub(crate) async fn ask(
+        &self,
+        patience: Patience,
+        operation: Operation,
+        body: &serde_json::Value,
+    ) -> PortResult<Bytes> {
+        let body = serde_json::to_vec(body).map_err(PortError::rejected)?;
+        let call = || async {
+            let answer = self.call(operation, body.clone()).await?;
+            if answer.status == 200 {
+                Ok(answer.body)
+            } else {
+                Err(answer.fault())
+            }
+        };
+        patience.run(call).await
     }
 
     /// Calls an operation. An answer of any status is an answer.

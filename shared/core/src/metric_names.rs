@@ -19,6 +19,8 @@ pub const IMPRESSIONS: &str = "impressions_total";
 pub const SETTLED: &str = "settled_clicks_total";
 /// Records and deltas that could not be counted.
 pub const QUARANTINED: &str = "quarantined_total";
+/// Histogram: milliseconds from click to count, of up to four clicks of each batch of `aggregate`.
+pub const COUNT_DELAY: &str = "count_delay_ms";
 /// Records that a consumer of the stream is done with, by label `consumer`.
 pub const PUMPED: &str = "pumped_records_total";
 /// Rounds of a consumer that failed, by label `consumer`.

@@ -73,7 +73,7 @@ pub(crate) struct DelayView {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SpillView {
     waiting: u64,
-    /// How long ago the oldest was clicked; null also where nothing waits.
+    /// How long ago the oldest was clicked, on AWS put there; null also where nothing waits.
     oldest_ms: Option<i64>,
 }
 
@@ -106,8 +106,7 @@ impl From<Standing> for OperationsView {
                 oldest_ms: standing.spill.oldest_ms.map(|oldest_ms| as_of_ms - oldest_ms),
             },
             quarantined_24h: standing.quarantined_24h,
-            // Embedded there is none; on AWS it is a log, and an alarm hangs on it.
-            last_resort_24h: None,
+            last_resort_24h: standing.last_resort_24h,
             sealing: SealingView {
                 sealed_until: sealing.sealed_until_ms.map(LocalTime::utc),
                 age_seconds: sealing

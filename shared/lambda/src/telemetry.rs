@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config;
 
-/// CloudWatch's name space of our metrics, unless `CLICKLEDGER_METRICS_NAMESPACE` names another.
+/// CloudWatch's name space of our metrics, unless another is named.
 const NAMESPACE: &str = "Clickledger";
 /// Metrics of an environment that is invoked all the time are written this often at most, milliseconds.
 const EVERY_MS: u64 = 1000;
@@ -21,6 +21,11 @@ const EVERY_MS: u64 = 1000;
 #[derive(Clone, Copy)]
 pub struct Telemetry {
     collector: &'static Collector,
+}
+
+/// Where CloudWatch keeps our metrics: what `CLICKLEDGER_METRICS_NAMESPACE` says, or else `Clickledger`.
+pub fn namespace() -> String {
+    config::optional("CLICKLEDGER_METRICS_NAMESPACE").unwrap_or_else(|| NAMESPACE.to_owned())
 }
 
 /// Begins logging and measuring; once a process. `service` is the function's directory name; the level is that of
@@ -38,9 +43,8 @@ pub fn start(service: &'static str) -> io::Result<Telemetry> {
         .with_writer(io::stdout)
         .try_init()
         .map_err(io::Error::other)?;
-    let namespace = config::optional("CLICKLEDGER_METRICS_NAMESPACE").unwrap_or_else(|| NAMESPACE.to_owned());
     let collector = Builder::new()
-        .cloudwatch_namespace(namespace)
+        .cloudwatch_namespace(namespace())
         .with_dimension("service", service)
         .init()
         .map_err(|error| io::Error::other(error.to_string()))?;

@@ -132,6 +132,11 @@ impl Stack {
         self.runtime.block_on(answer)
     }
 
+    /// Where the emulator is, and the number of the account there.
+    pub fn emulator(&self) -> (&str, &str) {
+        (self.emulator.url(), ACCESS_KEY)
+    }
+
     /// What the emulator has printed so far.
     pub fn emulator_said(&self) -> String {
         self.emulator.said()
@@ -224,6 +229,20 @@ impl Stack {
         let answer = self.signed.send("lambda", "GET", &path, &[], "")?.json()?;
         let role = answer["Role"].as_str().unwrap_or_default();
         Ok(role.rsplit('/').next().unwrap_or_default().to_owned())
+    }
+
+    /// Puts values (shaped as CloudWatch's `MetricDatum`) into a namespace of metrics.
+    ///
+    /// # Errors
+    /// There is no answer, or a refusal.
+    pub fn put_metrics(&self, namespace: &str, data: &Value) -> Result<()> {
+        let body = json!({ "Namespace": namespace, "MetricData": data }).to_string();
+        let headers = [
+            ("Content-Type", "application/x-amz-json-1.0"),
+            ("X-Amz-Target", "GraniteServiceVersion20100801.PutMetricData"),
+        ];
+        self.signed.send("monitoring", "POST", "/", &headers, &body)?;
+        Ok(())
     }
 
     /// Every line that a function (its name in the template) has logged.

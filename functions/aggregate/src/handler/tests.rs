@@ -61,7 +61,7 @@ impl World {
             json: RawValue::from_string(json.to_owned()).unwrap(),
             deadline_ms,
         };
-        let answer = self.time.block_on(work(to, &batch))?;
+        let answer = self.time.block_on(work(to, &self.time, &batch))?;
         Ok(serde_json::to_string(&answer).unwrap())
     }
 

@@ -12,8 +12,9 @@ use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::Hour;
 use clickledger_core::domain::time::Minute;
 use clickledger_core::domain::verdict::Verdict;
-use clickledger_core::ports::{BucketStore, PortError, PortResult};
-use clickledger_core::service::delays::Delays;
+use clickledger_core::ports::{
+    BucketStore, DelayMs, Measured, Measurements, Outgoing, PortError, PortResult, Spill,
+};
 use clickledger_core::service::metrics::{CountStores, MetricsConfig};
 use clickledger_core::service::operations::OperationsPorts;
 use clickledger_core::service::reconcile::Restatement;
@@ -47,6 +48,16 @@ impl Restatements for Started {
     }
 }
 
+/// What was measured; `None` refuses.
+struct Told(Option<Measured>);
+
+#[async_trait]
+impl Measurements for Told {
+    async fn measured(&self, _: i64) -> PortResult<Measured> {
+        self.0.ok_or_else(|| PortError::unavailable("throttled"))
+    }
+}
+
 struct World {
     time: VirtualTime,
     router: Router,
@@ -57,6 +68,11 @@ struct World {
 impl World {
     /// Ad 731 of advertiser 9, clicked 41 times in the first minute of 2 January; the fixture's key is of this scope.
     fn new(scope: Scope) -> Self {
+        Self::gauged(scope, MemoryGauges::default(), None)
+    }
+
+    /// The same with these gauges and measurements.
+    fn gauged(scope: Scope, gauges: MemoryGauges, measured: Option<Measured>) -> Self {
         let time = VirtualTime::new(NOW_MS);
         let (clock, rng) = (Arc::new(time.clone()), Arc::new(SimRng::new(7)));
         let catalog = MemoryCatalog::default();
@@ -107,16 +123,14 @@ impl World {
             ads: AdsService::new(catalog.clone(), clock.clone(), rng.clone()),
             placements: PlacementsService::new(catalog.clone(), clock.clone(), rng),
             keys,
-            operations: OperationsService::new(
-                OperationsPorts {
-                    buckets,
-                    manifests: seals.clone(),
-                    reports: seals,
-                    gauges: Arc::new(MemoryGauges::default()),
-                    clock: clock.clone(),
-                },
-                Delays::default(),
-            ),
+            operations: OperationsService::new(OperationsPorts {
+                buckets,
+                manifests: seals.clone(),
+                reports: seals,
+                gauges: Arc::new(gauges),
+                measurements: Arc::new(Told(measured)),
+                clock: clock.clone(),
+            }),
             catalog,
             clock,
         };
@@ -234,6 +248,38 @@ fn administrators_have_past_hours_recounted_and_read_what_came_of_it() {
     assert_eq!((status, reports["items"].clone()), (200, json!([])));
     let (status, corrections) = world.get("/v1/reconciliations/2026-01-01T00:00:00Z/corrections");
     assert_eq!((status, corrections["items"].clone()), (200, json!([])));
+}
+
+#[test]
+fn operators_are_told_what_was_measured_and_the_rest_also_where_nobody_tells_that() {
+    let gauges = MemoryGauges::default();
+    let measured = Measured {
+        count_delay_ms: Some(DelayMs { p50: 310, p99: 1_250 }),
+        spill_age_ms: Some(7_000),
+        last_resort_24h: Some(3),
+    };
+    let stands = |measured| World::gauged(Scope::Admin, gauges.clone(), measured).get("/v1/operations");
+    // An age of what does not wait is of what waited.
+    let (status, told) = stands(Some(measured));
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(told["count_delay_ms"], json!({ "p50": 310, "p99": 1_250 }));
+    assert_eq!(told["last_resort_24h"], 3);
+    assert_eq!(told["spill"], json!({ "waiting": 0, "oldest_ms": null }));
+    let spilled = Outgoing {
+        partition_key: "731#0".to_owned(),
+        data: b"no click, and so without a time".to_vec(),
+    };
+    VirtualTime::new(NOW_MS)
+        .block_on(gauges.spill.keep(spilled))
+        .unwrap();
+    let (_, told) = stands(Some(measured));
+    assert_eq!(told["spill"], json!({ "waiting": 1, "oldest_ms": 7_000 }));
+    let (status, told) = stands(None);
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(told["spill"], json!({ "waiting": 1, "oldest_ms": null }));
+    for untold in ["count_delay_ms", "last_resort_24h"] {
+        assert_eq!(told[untold], Value::Null);
+    }
 }
 
 #[test]

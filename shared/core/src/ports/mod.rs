@@ -14,6 +14,7 @@ mod lake_reader;
 mod lanes;
 mod leases;
 mod manifests;
+mod measurements;
 mod quarantine;
 mod rulings;
 mod seal_reports;
@@ -37,6 +38,7 @@ pub use lake_reader::{ClickedHour, LakeClick, LakeReader, LakeSlice, Recount, Re
 pub use lanes::LaneLog;
 pub use leases::{Job, Lease, Leases};
 pub use manifests::Manifests;
+pub use measurements::{DelayMs, Measured, Measurements};
 pub use quarantine::{Quarantine, Quarantined};
 pub use rulings::Rulings;
 pub use seal_reports::SealReports;

@@ -13,7 +13,7 @@ use super::pump::Consumer;
 use crate::domain::bucket::ShardId;
 use crate::domain::sequence::SequenceNumber;
 use crate::domain::time::Minute;
-use crate::ports::{Clock, StreamRecord};
+use crate::ports::{Clock, DelayMs, Measured, Measurements, PortResult, StreamRecord};
 
 /// Minutes that are looked at, the running one included.
 const MINUTES: usize = 5;
@@ -21,15 +21,6 @@ const MINUTES: usize = 5;
 const SAMPLES: usize = 16;
 /// Longest delay that is told apart, milliseconds: an hour.
 const LONGEST_MS: u64 = 3_600_000;
-
-/// The delays of the last minutes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DelayMs {
-    /// Half of the clicks were counted within this time, milliseconds.
-    pub p50: u64,
-    /// 99 of 100 were.
-    pub p99: u64,
-}
 
 /// What was measured in a minute.
 type OfMinute = Option<(Minute, Histogram<u64>)>;
@@ -78,6 +69,32 @@ impl Delays {
     }
 }
 
+/// Of a process that counts itself.
+#[async_trait]
+impl Measurements for Delays {
+    async fn measured(&self, now_ms: i64) -> PortResult<Measured> {
+        Ok(Measured {
+            count_delay_ms: self.lately(now_ms),
+            ..Measured::default()
+        })
+    }
+}
+
+/// How long clicks waited that are counted at `now_ms`, milliseconds: of at most `samples` of these records, each with how many
+/// it stands for. What is no click was not counted and is not told.
+pub fn sampled<T>(
+    counted: &[T],
+    samples: usize,
+    data: impl Fn(&T) -> &[u8],
+    now_ms: i64,
+) -> impl Iterator<Item = (i64, u64)> {
+    let around = counted.len().div_ceil(samples.max(1)).max(1);
+    counted.chunks(around).filter_map(move |around| {
+        let click: Clicked = serde_json::from_slice(data(&around[around.len() / 2])).ok()?;
+        Some((now_ms - click.clicked_at_ms, around.len() as u64))
+    })
+}
+
 /// A consumer whose work is timed.
 pub struct Timed {
     consumer: Arc<dyn Consumer>,
@@ -111,12 +128,8 @@ impl Consumer for Timed {
         let failed = self.consumer.consume(shard, batch).await;
         let now_ms = self.clock.now_ms();
         let done = batch.partition_point(|record| failed.is_none_or(|at| record.sequence_number < at));
-        for around in batch[..done].chunks(done.div_ceil(SAMPLES).max(1)) {
-            // What is no click was not counted.
-            if let Ok(click) = serde_json::from_slice::<Clicked>(&around[around.len() / 2].data) {
-                let delay_ms = now_ms - click.clicked_at_ms;
-                self.delays.record(delay_ms, around.len() as u64, now_ms);
-            }
+        for (delay_ms, times) in sampled(&batch[..done], SAMPLES, |record| &record.data, now_ms) {
+            self.delays.record(delay_ms, times, now_ms);
         }
         failed
     }
@@ -125,6 +138,21 @@ impl Consumer for Timed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_stand_for_those_around_them_and_are_clicks() {
+        let lines: Vec<String> = (0..10)
+            .map(|at| format!("{{\"clicked_at_ms\":{}}}", at * 10))
+            .chain(["{\"heartbeat\":\"x\"}".to_owned()])
+            .collect();
+        let found = |counted: usize, samples| -> Vec<(i64, u64)> {
+            sampled(&lines[..counted], samples, |line| line.as_bytes(), 1_000).collect()
+        };
+        assert_eq!(found(10, 4), [(990, 3), (960, 3), (930, 3), (910, 1)]);
+        assert_eq!(found(2, 4), [(1_000, 1), (990, 1)]);
+        assert_eq!(found(11, 11).len(), 10);
+        assert_eq!(found(0, 4), []);
+    }
 
     #[test]
     fn quantiles_are_of_the_last_minutes() {

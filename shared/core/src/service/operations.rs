@@ -1,15 +1,16 @@
 //! How the whole stands at this moment, for operators.
 //!
-//! Invariant: a figure that cannot be told is none, never zero; asking often costs no more than asking every few seconds.
+//! Invariant: a figure that cannot be told is none, never zero, and keeps no other from being told; asking often costs no more than asking every few seconds.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::delays::{DelayMs, Delays};
 use crate::domain::correction::Outcome;
 use crate::domain::entity::Entity;
 use crate::domain::manifest::{HourState, Manifest};
 use crate::domain::time::{DAY_MS, Hour, MINUTE_MS, Minute};
-use crate::ports::{Backlog, BucketStore, Clock, Gauges, Manifests, PortResult, SealReports};
+use crate::ports::{
+    Backlog, BucketStore, Clock, DelayMs, Gauges, Manifests, Measured, Measurements, PortResult, SealReports,
+};
 
 /// Full minutes that the rate is taken over.
 const RATE_MINUTES: i64 = 5;
@@ -43,12 +44,14 @@ pub struct Standing {
     pub as_of_ms: i64,
     /// Clicks a second over the last five full minutes, whatever their verdict.
     pub clicks_per_second: f64,
-    /// From click to count; `None` where this process does not count, or nothing was counted lately.
+    /// From click to count; `None` where nothing was counted lately, or nobody tells.
     pub count_delay_ms: Option<DelayMs>,
     /// What waits in the spill.
     pub spill: Backlog,
     /// What was put into quarantine in the last 24 hours; at 10,000 there may be more.
     pub quarantined_24h: u64,
+    /// Clicks of the last 24 hours whose record only the last resort took; `None` where there is none, or nobody tells.
+    pub last_resort_24h: Option<u64>,
     /// Sealing.
     pub sealing: SealingStands,
 }
@@ -64,6 +67,8 @@ pub struct OperationsPorts {
     pub reports: Arc<dyn SealReports>,
     /// Spill and quarantine.
     pub gauges: Arc<dyn Gauges>,
+    /// Delay, age of the spill, last resort.
+    pub measurements: Arc<dyn Measurements>,
     /// Now.
     pub clock: Arc<dyn Clock>,
 }
@@ -72,16 +77,14 @@ pub struct OperationsPorts {
 #[derive(Clone)]
 pub struct OperationsService {
     ports: OperationsPorts,
-    delays: Delays,
     last: Arc<Mutex<Option<Standing>>>,
 }
 
 impl OperationsService {
-    /// Over these ports. What this process measures of its own counting is in `delays`.
-    pub fn new(ports: OperationsPorts, delays: Delays) -> Self {
+    /// Over these ports.
+    pub fn new(ports: OperationsPorts) -> Self {
         Self {
             ports,
-            delays,
             last: Arc::default(),
         }
     }
@@ -99,12 +102,25 @@ impl OperationsService {
         }
         let day_ago_ms = now_ms - DAY_MS;
         let gauges = &self.ports.gauges;
+        let measured = self.ports.measurements.measured(now_ms).await;
+        let measured = measured.unwrap_or_else(|error| {
+            tracing::warn!(%error, "measurements cannot be told");
+            Measured::default()
+        });
+        let mut spill = gauges.spill().await?;
+        if spill.waiting > 0 && spill.oldest_ms.is_none() {
+            let age_ms = measured
+                .spill_age_ms
+                .and_then(|age_ms| i64::try_from(age_ms).ok());
+            spill.oldest_ms = age_ms.map(|age_ms| now_ms.saturating_sub(age_ms));
+        }
         let standing = Standing {
             as_of_ms: now_ms,
             clicks_per_second: self.rate(now_ms).await?,
-            count_delay_ms: self.delays.lately(now_ms),
-            spill: gauges.spill().await?,
+            count_delay_ms: measured.count_delay_ms,
+            spill,
             quarantined_24h: gauges.quarantined(day_ago_ms, now_ms, MOST_QUARANTINED).await?,
+            last_resort_24h: measured.last_resort_24h,
             sealing: self.sealing(now_ms).await?,
         };
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing.clone());
