@@ -12,7 +12,7 @@ SELECT
     min(device) AS device,
     min(country) AS country,
     min(duplicate_of) AS duplicate_of
-FROM clicks
+FROM {clicks}
 WHERE {partitions} AND {counted} AND clicked_at_ms >= {from_ms} AND clicked_at_ms < {to_ms} AND {which}
 GROUP BY click_id
 ORDER BY {order}

@@ -1,6 +1,6 @@
--- A day's arrivals as Parquet, for cheap queries over history: the table `clicks_history`. Every row of a click or heartbeat is
--- kept, so that a recount from it is the same. UNLOAD is Athena's own; DuckDB runs the SELECT alone. Run by hand, once for a day
--- that is sealed: docs/OPERATIONS.md.
+-- A day's arrivals as Parquet, for cheap queries over history and cheap recounts: what becomes a partition of `clicks_history`.
+-- Every row of a click or heartbeat is kept, so that a recount from it is the same. UNLOAD is Athena's own; DuckDB runs the
+-- SELECT alone.
 UNLOAD (
     SELECT
         v, click_id, impression_id, ad_id, campaign_id, advertiser_id, placement_id, clicked_at_ms, verdict, duplicate_of, claimed,
@@ -8,5 +8,5 @@ UNLOAD (
     FROM clicks
     WHERE dt = '{day}' AND (click_id IS NOT NULL OR heartbeat IS NOT NULL)
 )
-TO 's3://{bucket}/history/dt={day}/'
+TO '{location}'
 WITH (format = 'PARQUET', compression = 'ZSTD')

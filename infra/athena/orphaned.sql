@@ -13,14 +13,14 @@ WITH duplicates AS (
         min(device) AS device,
         min(country) AS country,
         min(duplicate_of) AS duplicate_of
-    FROM clicks
+    FROM {clicks}
     WHERE {partitions} AND {counted} AND clicked_at_ms >= {from_ms} AND clicked_at_ms < {to_ms}
         AND verdict = 'duplicate' AND duplicate_of IS NOT NULL AND {which}
     GROUP BY click_id
 ),
 owners AS (
     SELECT DISTINCT click_id AS owner_id
-    FROM clicks
+    FROM {owner_clicks}
     WHERE {owner_partitions} AND {counted}
 )
 SELECT

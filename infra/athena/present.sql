@@ -1,4 +1,4 @@
 -- Which of some clicks lie in some arrival partitions.
 SELECT DISTINCT click_id
-FROM clicks
+FROM {clicks}
 WHERE {partitions} AND {counted} AND click_id IN ({ids})

@@ -14,7 +14,7 @@ WITH once AS (
         min(CASE WHEN verdict = 'valid' AND NOT claimed THEN 'unclaimed' ELSE verdict END) AS verdict,
         min(device) AS device,
         min(country) AS country
-    FROM clicks
+    FROM {clicks}
     WHERE {partitions} AND {counted} AND clicked_at_ms >= {from_ms} AND clicked_at_ms < {to_ms}
     GROUP BY click_id
 ),

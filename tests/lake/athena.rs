@@ -49,6 +49,8 @@ pub(crate) fn filled(name: &str, slice: &LakeSlice, places: &[(&str, &str)]) -> 
         .map_or((0, i64::MAX), |hour| (hour.start_ms(), hour.end_ms()));
     let mut sql = statement(name);
     let common = [
+        ("clicks", "clicks".to_owned()),
+        ("owner_clicks", "clicks".to_owned()),
         ("partitions", partitions(&slice.arrivals)?),
         ("counted", statement("counted")),
         ("from_ms", from_ms.to_string()),
@@ -90,12 +92,19 @@ pub(crate) fn compaction(day: &str) -> Result<String> {
     let select = whole.strip_prefix("UNLOAD (\n").context("UNLOAD (")?;
     let (select, rest) = select.split_once("\n)\n").context("the end of the SELECT")?;
     ensure!(
-        rest == format!(
-            "TO 's3://{{bucket}}/history/dt={day}/'\nWITH (format = 'PARQUET', compression = 'ZSTD')"
-        ),
+        rest == "TO '{location}'\nWITH (format = 'PARQUET', compression = 'ZSTD')",
         "{rest}"
     );
     Ok(select.to_owned())
+}
+
+/// The statement that says what a day holds, of whatever the table `clicks` is.
+pub(crate) fn held(day: &str) -> Result<String> {
+    let sql = statement("held")
+        .replace("{day}", day)
+        .replace("{form}", "clicks");
+    ensure!(!sql.contains(['{', '}']), "a place is left: {sql}");
+    Ok(sql)
 }
 
 /// The table of compacted days, over the files of this folder.

@@ -184,8 +184,15 @@ async fn agree(folder: &Path, clicks: u64) -> Result<()> {
     let days: Vec<(String, String)> = days.into_iter().collect::<Result<_>>()?;
     let days: Vec<(&str, String)> = days.iter().map(|(name, sql)| (&**name, sql.clone())).collect();
     athena::run(history.path(), &athena::table(&folder.join("lake"))?, &days)?;
-    let again = [("again.csv", queries[0].1.clone())];
-    athena::run(results.path(), &athena::history(history.path()), &again)?;
+    let of_files = [
+        ("again.csv", queries[0].1.clone()),
+        ("files.csv", athena::held("2026-01-02")?),
+    ];
+    athena::run(results.path(), &athena::history(history.path()), &of_files)?;
+    let of_objects = [("objects.csv", athena::held("2026-01-02")?)];
+    athena::run(results.path(), &athena::table(&folder.join("lake"))?, &of_objects)?;
+    let held = |name| std::fs::read_to_string(result(name));
+    ensure!(held("files.csv")? == held("objects.csv")? && held("files.csv")?.lines().count() > 20);
     let theirs = athena::recounted(result("again.csv"))?;
     same("the recount of unloaded days", &ours, &theirs.rows)?;
 

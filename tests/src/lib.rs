@@ -12,6 +12,7 @@ pub mod function;
 pub mod http;
 pub mod runtime_api;
 pub mod server;
+pub mod unload;
 pub mod walkthrough;
 
 use std::time::{Duration, Instant};

@@ -8,7 +8,11 @@ use crate::cloudformation::{list, of_type, template, text};
 
 const TEMPLATES: [&str; 3] = ["template.yaml", "infra/lake.yaml", "infra/monitoring.yaml"];
 /// Actions that AWS knows no resource for.
-const WITHOUT_RESOURCE: [&str; 2] = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
+const WITHOUT_RESOURCE: [&str; 3] = [
+    "cloudwatch:GetMetricData",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+];
 
 /// How a resource is written in the list: `AdsTable`, `AdsTable/index/listing`.
 fn resource(value: &Value) -> String {

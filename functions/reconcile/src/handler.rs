@@ -1,18 +1,20 @@
 //! A schedule's event, or an operator's, to the run that it names.
 //!
-//! Invariant: an event that names no run that is known fails, and does nothing. A restatement that is too long for one
-//! invocation is handed on to the next one.
+//! Invariant: an event that names no run that is known fails, and does nothing. What is too long for one invocation, a
+//! restatement or a compaction, is handed on to the next one.
 
 use async_trait::async_trait;
-use clickledger_aws::ReconcileRuns;
+use clickledger_aws::LakeDay;
 use clickledger_core::domain::correction::{HourReport, Outcome};
 use clickledger_core::domain::time::Hour;
 use clickledger_core::ports::{PortError, PortResult};
-use clickledger_core::service::reconcile::{Beaten, Beater, DailyRun, Reconcile, Restated, Restatement};
-use serde::Deserialize;
+use clickledger_core::service::reconcile::{Beaten, DailyRun, Restated, Restatement};
+use serde::{Deserialize, Deserializer, de};
 
 /// No hour of a restatement is begun when less than this is left of an invocation, milliseconds: a busy hour takes minutes.
 const LONGEST_HOUR_MS: i64 = 7 * 60_000;
+/// The same of a day of a compaction: its query may take ten minutes, and is compared then.
+const LONGEST_DAY_MS: i64 = 12 * 60_000;
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
@@ -30,6 +32,25 @@ enum Event {
         #[serde(default)]
         accept_lowering: bool,
     },
+    /// Days of arrivals, `yyyy-mm-dd`, `before` exclusive: those that the lake holds and that are not Parquet.
+    Compact {
+        #[serde(default, deserialize_with = "some_day")]
+        from: Option<LakeDay>,
+        #[serde(deserialize_with = "day")]
+        before: LakeDay,
+    },
+}
+
+fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LakeDay, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    LakeDay::parse(&text).ok_or_else(|| de::Error::custom("a day is written yyyy-mm-dd"))
+}
+
+fn some_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LakeDay>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let of =
+        |text: String| LakeDay::parse(&text).ok_or_else(|| de::Error::custom("a day is written yyyy-mm-dd"));
+    text.map(of).transpose()
 }
 
 /// Why a run was not made.
@@ -53,33 +74,25 @@ pub(crate) trait Runs: Send + Sync {
     async fn restate(&self, restatement: &Restatement, until_ms: i64) -> PortResult<Restated>;
     /// Has another invocation do it.
     async fn hand_on(&self, restatement: &Restatement) -> PortResult<()>;
+    /// The first day of which nothing may be compacted, where the lake is proved complete up to this time (Unix
+    /// milliseconds); `None`: nothing ever is.
+    fn compacted_before(&self, proved_ms: i64) -> Option<LakeDay>;
+    /// Makes days Parquet. No day is begun at `until_ms` or later.
+    async fn compact(&self, from: Option<&LakeDay>, before: &LakeDay, until_ms: i64)
+    -> PortResult<Compacted>;
+    /// Has another invocation do it.
+    async fn hand_on_compaction(&self, from: Option<&LakeDay>, before: &LakeDay) -> PortResult<()>;
 }
 
-/// The runs on AWS.
-pub(crate) struct OnAws {
-    pub(crate) beater: Beater,
-    pub(crate) reconcile: Reconcile,
-    /// This function, by itself.
-    pub(crate) next: ReconcileRuns,
-}
-
-#[async_trait]
-impl Runs for OnAws {
-    async fn beat(&self) -> PortResult<Beaten> {
-        self.beater.round().await
-    }
-    async fn hourly(&self) -> PortResult<Vec<HourReport>> {
-        self.reconcile.hourly().await
-    }
-    async fn daily(&self) -> PortResult<DailyRun> {
-        self.reconcile.daily().await
-    }
-    async fn restate(&self, restatement: &Restatement, until_ms: i64) -> PortResult<Restated> {
-        self.reconcile.restate_until(restatement, until_ms).await
-    }
-    async fn hand_on(&self, restatement: &Restatement) -> PortResult<()> {
-        self.next.restate(restatement).await
-    }
+/// What became of a compaction.
+#[derive(Debug, Default)]
+pub(crate) struct Compacted {
+    /// Days that are Parquet now, each with its records.
+    pub(crate) days: Vec<(LakeDay, u64)>,
+    /// Days that could not be made so: they are read as they lie.
+    pub(crate) failed: Vec<(LakeDay, PortError)>,
+    /// Where the next invocation goes on.
+    pub(crate) rest: Option<LakeDay>,
 }
 
 /// One line for each hour that somebody may want to know of.
@@ -120,6 +133,11 @@ pub(crate) async fn work(runs: &impl Runs, event: &str, deadline_ms: i64) -> Res
             let run = runs.daily().await?;
             tell(&run.reports);
             tracing::info!(done = run.done, detail = run.detail, "the daily run");
+            if run.done
+                && let Some(before) = runs.compacted_before(run.cut_ms)
+            {
+                runs.hand_on_compaction(None, &before).await?;
+            }
         }
         Event::Restate {
             from,
@@ -140,6 +158,20 @@ pub(crate) async fn work(runs: &impl Runs, event: &str, deadline_ms: i64) -> Res
                 tracing::info!(from = rest.from.0, to = rest.to.0, "a restatement goes on");
             }
         }
+        Event::Compact { from, before } => {
+            let until_ms = deadline_ms - LONGEST_DAY_MS;
+            let compacted = runs.compact(from.as_ref(), &before, until_ms).await?;
+            for (day, records) in &compacted.days {
+                tracing::info!(day = day.as_str(), records, "a day of the lake is Parquet");
+            }
+            for (day, error) in &compacted.failed {
+                tracing::warn!(day = day.as_str(), %error, "a day of the lake could not be made Parquet");
+            }
+            if let Some(rest) = compacted.rest {
+                runs.hand_on_compaction(Some(&rest), &before).await?;
+                tracing::info!(from = rest.as_str(), "a compaction goes on");
+            }
+        }
     }
     Ok(())
 }
@@ -148,10 +180,12 @@ pub(crate) async fn work(runs: &impl Runs, event: &str, deadline_ms: i64) -> Res
 mod tests {
     use std::sync::Mutex;
 
+    use clickledger_core::domain::time::{DAY_MS, Day};
+
     use super::*;
 
     #[derive(Default)]
-    struct Noted(Mutex<Vec<String>>);
+    struct Noted(Mutex<Vec<String>>, Option<i64>);
 
     impl Noted {
         fn note(&self, run: &str) {
@@ -174,7 +208,12 @@ mod tests {
         }
         async fn daily(&self) -> PortResult<DailyRun> {
             self.note("daily");
-            Err(PortError::unavailable("down"))
+            let cut_ms = self.1.ok_or_else(|| PortError::unavailable("down"))?;
+            Ok(DailyRun {
+                done: cut_ms > 0,
+                cut_ms,
+                ..DailyRun::default()
+            })
         }
         async fn restate(&self, restatement: &Restatement, until_ms: i64) -> PortResult<Restated> {
             self.note(&format!("{restatement:?} until {until_ms}"));
@@ -189,6 +228,29 @@ mod tests {
         }
         async fn hand_on(&self, restatement: &Restatement) -> PortResult<()> {
             self.note(&format!("hand on {}..{}", restatement.from.0, restatement.to.0));
+            Ok(())
+        }
+        fn compacted_before(&self, proved_ms: i64) -> Option<LakeDay> {
+            Some(LakeDay::of(Day::of(proved_ms - 2 * DAY_MS)))
+        }
+        async fn compact(
+            &self,
+            from: Option<&LakeDay>,
+            before: &LakeDay,
+            until_ms: i64,
+        ) -> PortResult<Compacted> {
+            let from = from.map_or("the first", LakeDay::as_str);
+            self.note(&format!("compact {from} to {} until {until_ms}", before.as_str()));
+            let day = |text| LakeDay::parse(text).unwrap();
+            Ok(Compacted {
+                days: vec![(day("2026-01-01"), 7)],
+                failed: vec![(day("2026-01-02"), PortError::unavailable("down"))],
+                rest: (from == "the first").then(|| day("2026-01-03")),
+            })
+        }
+        async fn hand_on_compaction(&self, from: Option<&LakeDay>, before: &LakeDay) -> PortResult<()> {
+            let from = from.map_or("the first", LakeDay::as_str);
+            self.note(&format!("hand on compaction {from} to {}", before.as_str()));
             Ok(())
         }
     }
@@ -217,6 +279,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_daily_run_that_is_done_has_old_days_compacted_as_far_as_the_lake_is_proved() {
+        let cut_ms = 1_767_312_900_000; // 2026-01-02T00:15:00Z
+        let runs = Noted(Mutex::default(), Some(cut_ms));
+        work(&runs, r#"{"task":"daily"}"#, DEADLINE_MS).await.unwrap();
+        let noted = runs.0.into_inner().unwrap();
+        assert_eq!(noted, ["daily", "hand on compaction the first to 2025-12-31"]);
+        let waits = Noted(Mutex::default(), Some(0));
+        work(&waits, r#"{"task":"daily"}"#, DEADLINE_MS).await.unwrap();
+        assert_eq!(waits.0.into_inner().unwrap(), ["daily"]);
+    }
+
+    #[tokio::test]
+    async fn a_compaction_goes_on_where_the_time_ended() {
+        let runs = Noted::default();
+        for event in [
+            r#"{"task":"compact","from":null,"before":"2026-01-05"}"#,
+            r#"{"task":"compact","from":"2026-01-03","before":"2026-01-05"}"#,
+        ] {
+            work(&runs, event, DEADLINE_MS).await.unwrap();
+        }
+        let until_ms = DEADLINE_MS - LONGEST_DAY_MS;
+        assert_eq!(
+            runs.0.into_inner().unwrap(),
+            [
+                format!("compact the first to 2026-01-05 until {until_ms}"),
+                "hand on compaction 2026-01-03 to 2026-01-05".to_owned(),
+                format!("compact 2026-01-03 to 2026-01-05 until {until_ms}"),
+            ]
+        );
+    }
+
+    #[tokio::test]
     async fn an_event_that_names_none_does_nothing() {
         let runs = Noted::default();
         for event in [
@@ -225,6 +319,9 @@ mod tests {
             r#"{"task":"snapshot"}"#,
             r#"{"task":"restate"}"#,
             r#"{"task":"restate","from":1,"to":2,"force":true}"#,
+            r#"{"task":"compact"}"#,
+            r#"{"task":"compact","before":"yesterday"}"#,
+            r#"{"task":"compact","from":"2026'01'01","before":"2026-01-05"}"#,
         ] {
             let failed = work(&runs, event, DEADLINE_MS).await;
             assert!(matches!(failed, Err(ReconcileError::NoTask(_))), "{event}");

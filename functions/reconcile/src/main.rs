@@ -3,6 +3,7 @@
 //! Invariant: a run that is ended in the middle leaves nothing that readers see, and the next one goes on.
 
 mod handler;
+mod on_aws;
 mod wiring;
 
 use std::sync::Arc;

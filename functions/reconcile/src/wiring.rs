@@ -2,20 +2,34 @@
 
 use std::sync::Arc;
 
-use clickledger_aws::{Aws, CatalogOptions, ConfigError, Patience, SystemClock, SystemEntropy};
+use anyhow::Result;
+use clickledger_aws::{Aws, CatalogOptions, Patience, SystemClock, SystemEntropy};
 use clickledger_core::domain::mutation::Mutation;
 use clickledger_core::service::reconcile::{
     BeatConfig, BeatPorts, Beater, HeartbeatProof, HeartbeatProofPorts, Reconcile, ReconcileConfig,
     ReconcilePorts,
 };
 
-use crate::handler::OnAws;
+use clickledger_lambda::config;
+
+use crate::on_aws::OnAws;
+
+/// How long Firehose gathers an object where nothing is said, seconds.
+const BUFFER_SECONDS: u64 = 300;
+/// Heartbeats that all come are a minute apart, and a schedule is a little early or late.
+const SHORTEST_GAP_SECONDS: u64 = 120;
+/// Age at which a day of the lake is made Parquet where nothing is said.
+const COMPACT_AFTER_DAYS: u64 = 2;
 
 /// The runs on these resources, of the function of this name.
 ///
 /// # Errors
-/// A name that is missing.
-pub(crate) async fn runs(aws: &Aws, function: &str) -> Result<OnAws, ConfigError> {
+/// A name that is missing, or a setting that is no number.
+pub(crate) async fn runs(aws: &Aws, function: &str) -> Result<OnAws<SystemClock>> {
+    let buffer_seconds = config::number("CLICKLEDGER_LAKE_BUFFER_SECONDS")?.unwrap_or(BUFFER_SECONDS);
+    let longest_gap_ms = i64::try_from(buffer_seconds.max(SHORTEST_GAP_SECONDS))?.saturating_mul(1_000);
+    let after = config::number("CLICKLEDGER_LAKE_COMPACT_AFTER_DAYS")?.unwrap_or(COMPACT_AFTER_DAYS);
+    let compact_after_days = i64::try_from(after)?;
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let patience = Patience::UNHURRIED;
     let hours = Arc::new(aws.hours(patience)?);
@@ -37,7 +51,12 @@ pub(crate) async fn runs(aws: &Aws, function: &str) -> Result<OnAws, ConfigError
     };
     let ports = ReconcilePorts {
         lake,
-        proof: Arc::new(HeartbeatProof::new(proof, 16, Mutation::default())),
+        proof: Arc::new(HeartbeatProof::new(
+            proof,
+            longest_gap_ms,
+            16,
+            Mutation::default(),
+        )),
         claims: Arc::new(aws.claims(patience).await?),
         buckets: Arc::new(aws.buckets(patience)?),
         catalog: Arc::new(aws.catalog(None, CatalogOptions::default())?),
@@ -52,6 +71,9 @@ pub(crate) async fn runs(aws: &Aws, function: &str) -> Result<OnAws, ConfigError
     Ok(OnAws {
         beater: Beater::new(beats, BeatConfig::default()),
         reconcile: Reconcile::new(ports, ReconcileConfig::default(), Mutation::default()),
+        compaction: aws.compaction(patience).await?,
+        compact_after_days: Some(compact_after_days).filter(|days| *days > 0),
         next: aws.reconcile_runs_of(function, patience).await?,
+        clock: SystemClock,
     })
 }

@@ -7,6 +7,7 @@ use clickledger_core::ports::PortResult;
 use clickledger_core::service::reconcile::Restatement;
 use serde_json::{Value, json};
 
+use crate::athena::LakeDay;
 use crate::config::{ConfigError, Resource};
 use crate::connect::{Aws, Road};
 use crate::operator::client::{Ask, send};
@@ -52,7 +53,23 @@ impl ReconcileRuns {
     /// # Errors
     /// Lambda does not answer, or says no.
     pub async fn restate(&self, restatement: &Restatement) -> PortResult<()> {
-        let event = event(restatement);
+        self.start(event(restatement)).await
+    }
+
+    /// Has days of the lake made Parquet: those before `before`, from `from` on if it is given.
+    ///
+    /// # Errors
+    /// Lambda does not answer, or says no.
+    pub async fn compact(&self, from: Option<&LakeDay>, before: &LakeDay) -> PortResult<()> {
+        self.start(json!({
+            "task": "compact",
+            "from": from.map(LakeDay::as_str),
+            "before": before.as_str(),
+        }))
+        .await
+    }
+
+    async fn start(&self, event: Value) -> PortResult<()> {
         let call = || async {
             let sent = send(&self.road, "lambda", &Ask::Event(&self.path, &event)).await;
             sent?.success().map(drop)

@@ -8,6 +8,7 @@
 mod catalogue;
 mod clicks;
 mod edge;
+mod history;
 mod keys;
 mod lake;
 mod load;
@@ -109,7 +110,9 @@ fn under_the_policies_of_its_roles_and_behind_a_trusted_proxy_it_does_the_same()
 #[test]
 fn damaged_counts_of_an_hour_are_found_and_corrected_by_the_scheduled_function() -> Result<()> {
     // Without enforcement it would prove less: sealing has policies of its own.
-    sealing::damaged_counts_are_found_and_corrected(&World::deploy(true, &[])?)
+    let world = World::deploy(true, &[])?;
+    sealing::damaged_counts_are_found_and_corrected(&world)?;
+    history::an_old_day_is_made_parquet_once(&world)
 }
 
 #[test]

@@ -48,7 +48,7 @@ const CLICKS: i64 = 12;
 type Minutes = BTreeMap<i64, (u64, u64)>;
 
 /// One click of an ad, in the `n`th twelfth of the hour.
-fn click(hour: Hour, ad: u64, n: i64) -> ClickRecord {
+pub(crate) fn click(hour: Hour, ad: u64, n: i64) -> ClickRecord {
     let clicked_at_ms = hour.start_ms() + n * 5 * MINUTE_MS + 1_234;
     let mut random = [0; 10];
     random[..8].copy_from_slice(&ad.to_be_bytes());

@@ -12,6 +12,7 @@ use clickledger_core::ports::{
 use tokio::sync::Mutex;
 
 use super::clicks::{click, field};
+use super::history::History;
 use super::query::Athena;
 use super::rows::Reader;
 use super::sql;
@@ -22,10 +23,13 @@ use crate::patience::Patience;
 
 /// Most ids of one statement, which may have 262,144 bytes.
 const MAX_IDS: usize = 5_000;
+/// No arrivals.
+const NONE: Range<Hour> = Hour(0)..Hour(0);
 
 /// The lake on S3, read by Athena.
 pub struct AthenaLake {
     athena: Athena,
+    history: History,
     /// How far each recount's result was read: rows are asked for in order.
     readers: Mutex<HashMap<String, Reader>>,
 }
@@ -37,15 +41,20 @@ impl Aws {
     /// The name of the bucket, of the lake's database or of the workgroup is missing.
     pub async fn lake(&self, patience: Patience) -> Result<AthenaLake, ConfigError> {
         Ok(AthenaLake {
-            athena: Athena {
-                client: self.signed("athena").await?,
-                s3: self.s3(),
-                bucket: self.name(Resource::Bucket)?,
-                database: self.name(Resource::LakeDatabase)?,
-                workgroup: self.name(Resource::Workgroup)?,
-                patience,
-            },
+            athena: self.athena(patience).await?,
+            history: self.history(patience).await?,
             readers: Mutex::default(),
+        })
+    }
+
+    pub(super) async fn athena(&self, patience: Patience) -> Result<Athena, ConfigError> {
+        Ok(Athena {
+            client: self.signed("athena").await?,
+            s3: self.s3(),
+            bucket: self.name(Resource::Bucket)?,
+            database: self.name(Resource::LakeDatabase)?,
+            workgroup: self.name(Resource::Workgroup)?,
+            patience,
         })
     }
 }
@@ -58,6 +67,12 @@ fn all(arrivals: Range<Hour>) -> LakeSlice {
 }
 
 impl AthenaLake {
+    /// A statement about clicks, filled in; of the days that are Parquet these are read.
+    async fn filled(&self, statement: &str, slice: &LakeSlice, places: &[(&str, &str)]) -> String {
+        let compacted = self.history.current(&slice.arrivals).await;
+        sql::of_clicks(statement, slice, &compacted, places)
+    }
+
     async fn ask(&self, statement: &str) -> PortResult<Vec<csv::StringRecord>> {
         let id = self.athena.run(statement).await?;
         let rows = self.athena.rows(&id).await?;
@@ -70,17 +85,20 @@ impl AthenaLake {
         statement: &str,
         slice: &LakeSlice,
         which: &str,
-        owners: &str,
+        owners: &Range<Hour>,
         limit: usize,
     ) -> PortResult<Vec<LakeClick>> {
         let (order, limit) = (sql::order(), limit.to_string());
+        let owner_partitions = sql::partitions(owners);
+        let owner_clicks = sql::source(&owner_partitions, &self.history.current(owners).await);
         let places = [
             ("which", which),
             ("order", order.as_str()),
             ("limit", limit.as_str()),
-            ("owner_partitions", owners),
+            ("owner_partitions", owner_partitions.as_str()),
+            ("owner_clicks", owner_clicks.as_str()),
         ];
-        let rows = self.ask(&sql::of_clicks(statement, slice, &places)).await?;
+        let rows = self.ask(&self.filled(statement, slice, &places).await).await?;
         rows.iter().map(click).collect()
     }
 }
@@ -89,7 +107,7 @@ impl AthenaLake {
 impl LakeReader for AthenaLake {
     async fn heartbeats(&self, arrivals: Range<Hour>) -> PortResult<HashSet<HeartbeatId>> {
         let rows = self
-            .ask(&sql::of_clicks(sql::HEARTBEATS, &all(arrivals), &[]))
+            .ask(&self.filled(sql::HEARTBEATS, &all(arrivals), &[]).await)
             .await?;
         rows.iter().map(|row| field(row, 0, "heartbeat")).collect()
     }
@@ -99,7 +117,7 @@ impl LakeReader for AthenaLake {
         for ids in clicks.chunks(MAX_IDS) {
             let ids = sql::list(ids);
             let rows = self
-                .ask(&sql::of_clicks(sql::PRESENT, &slice, &[("ids", ids.as_str())]))
+                .ask(&self.filled(sql::PRESENT, &slice, &[("ids", ids.as_str())]).await)
                 .await?;
             for row in &rows {
                 found.insert(field(row, 0, "click_id")?);
@@ -144,7 +162,7 @@ impl LakeReader for AthenaLake {
     async fn clicked_hours(&self, arrivals: Range<Hour>) -> PortResult<Vec<ClickedHour>> {
         let hours: Vec<Hour> = (arrivals.start.0..arrivals.end.0).map(Hour).collect();
         let rows = self
-            .ask(&sql::of_clicks(sql::CLICKED_HOURS, &all(arrivals), &[]))
+            .ask(&self.filled(sql::CLICKED_HOURS, &all(arrivals), &[]).await)
             .await?;
         let of_row = |row: &csv::StringRecord| {
             let last: String = field(row, 2, "last_arrival")?;
@@ -168,7 +186,7 @@ impl LakeReader for AthenaLake {
         limit: usize,
     ) -> PortResult<Vec<LakeClick>> {
         let which = format!("verdict = 'valid' AND NOT claimed AND {}", sql::behind(after));
-        self.clicks_where(sql::CLICKS, slice, &which, "", limit).await
+        self.clicks_where(sql::CLICKS, slice, &which, &NONE, limit).await
     }
 
     async fn clicks(&self, slice: &LakeSlice, clicks: &[ClickId]) -> PortResult<Vec<LakeClick>> {
@@ -176,7 +194,7 @@ impl LakeReader for AthenaLake {
         for ids in clicks.chunks(MAX_IDS) {
             let which = format!("click_id IN ({})", sql::list(ids));
             found.extend(
-                self.clicks_where(sql::CLICKS, slice, &which, "", ids.len())
+                self.clicks_where(sql::CLICKS, slice, &which, &NONE, ids.len())
                     .await?,
             );
         }
@@ -191,7 +209,6 @@ impl LakeReader for AthenaLake {
         after: Option<ClickId>,
         limit: usize,
     ) -> PortResult<Vec<LakeClick>> {
-        let owners = sql::partitions(&owners);
         self.clicks_where(sql::ORPHANED, slice, &sql::behind(after), &owners, limit)
             .await
     }
@@ -203,7 +220,7 @@ impl LakeReader for AthenaLake {
         };
         let id = self
             .athena
-            .run(&sql::of_clicks(sql::RECOUNT, &slice, &[]))
+            .run(&self.filled(sql::RECOUNT, &slice, &[]).await)
             .await?;
         let totals = Reader::totals(&self.athena, &id).await?;
         Ok(Recount { id, totals })

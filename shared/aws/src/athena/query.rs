@@ -66,16 +66,7 @@ struct Status {
 
 impl Athena {
     async fn call(&self, operation: Operation, body: &serde_json::Value) -> PortResult<bytes::Bytes> {
-        let body = serde_json::to_vec(body).map_err(PortError::rejected)?;
-        let call = || async {
-            let answer = self.client.call(operation, body.clone()).await?;
-            if answer.status == 200 {
-                Ok(answer.body)
-            } else {
-                Err(answer.fault())
-            }
-        };
-        self.patience.run(call).await
+        self.client.ask(self.patience, operation, body).await
     }
 
     /// Runs a query to its end; its id.

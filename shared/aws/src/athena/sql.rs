@@ -1,6 +1,7 @@
 //! The statements of `infra/athena`, filled in.
 //!
-//! Invariant: nothing but numbers, dates and ids (22 characters of base64url) is ever filled in: no text of a user's.
+//! Invariant: nothing but numbers, dates, ids (22 characters of base64url) and places of ours is ever filled in: no text of a
+//! user's.
 
 use std::ops::Range;
 
@@ -16,7 +17,16 @@ pub(super) const ORPHANED: &str = include_str!("../../../../infra/athena/orphane
 pub(super) const CLICKED_HOURS: &str = include_str!("../../../../infra/athena/clicked_hours.sql");
 pub(super) const HEARTBEATS: &str = include_str!("../../../../infra/athena/heartbeats.sql");
 pub(super) const PRESENT: &str = include_str!("../../../../infra/athena/present.sql");
+pub(super) const COMPACT: &str = include_str!("../../../../infra/athena/compact.sql");
+pub(super) const HELD: &str = include_str!("../../../../infra/athena/held.sql");
 const COUNTED: &str = include_str!("../../../../infra/athena/counted.sql");
+
+/// The table of the objects, and of the days that are Parquet.
+pub(super) const OBJECTS: &str = "clicks";
+pub(super) const HISTORY: &str = "clicks_history";
+/// What the statements read of a click or heartbeat, in either table.
+const COLUMNS: &str = "v, click_id, impression_id, ad_id, campaign_id, advertiser_id, placement_id, clicked_at_ms, verdict, \
+     duplicate_of, claimed, device, country, heartbeat, dt, hr";
 
 /// base64url's characters in the order of what they mean, and as many in ASCII's order.
 const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -36,6 +46,19 @@ pub(super) fn partitions(arrivals: &Range<Hour>) -> String {
     let ((first, from), (last, to)) = (partition(arrivals.start), partition(Hour(arrivals.end.0 - 1)));
     format!(
         "(dt BETWEEN '{first}' AND '{last}' AND (dt > '{first}' OR hr >= '{from}') AND (dt < '{last}' OR hr <= '{to}'))"
+    )
+}
+
+/// What the clicks of these partitions are read from: the objects, except for the days (`yyyy-mm-dd`) that are Parquet.
+pub(super) fn source(partitions: &str, compacted: &[String]) -> String {
+    if compacted.is_empty() {
+        return OBJECTS.to_owned();
+    }
+    let days: Vec<String> = compacted.iter().map(|day| format!("'{day}'")).collect();
+    let days = days.join(", ");
+    format!(
+        "(\n    SELECT {COLUMNS} FROM {OBJECTS} WHERE {partitions} AND dt NOT IN ({days})\n    UNION ALL\n    \
+         SELECT {COLUMNS} FROM {HISTORY} WHERE {partitions} AND dt IN ({days})\n) AS both_forms"
     )
 }
 
@@ -80,14 +103,21 @@ pub(super) fn fill(statement: &str, places: &[(&str, &str)]) -> String {
     filled
 }
 
-/// What every statement about clicks needs.
-pub(super) fn of_clicks(statement: &str, slice: &LakeSlice, places: &[(&str, &str)]) -> String {
+/// What every statement about clicks needs; these days are Parquet.
+pub(super) fn of_clicks(
+    statement: &str,
+    slice: &LakeSlice,
+    compacted: &[String],
+    places: &[(&str, &str)],
+) -> String {
     let partitions = partitions(&slice.arrivals);
+    let clicks = source(&partitions, compacted);
     let (from_ms, to_ms) = slice
         .clicked
         .map_or((0, i64::MAX), |hour| (hour.start_ms(), hour.end_ms()));
     let counted = fill(COUNTED, &[]);
     let common = [
+        ("clicks", clicks.as_str()),
         ("partitions", partitions.as_str()),
         ("counted", counted.as_str()),
         ("from_ms", &from_ms.to_string()),
@@ -138,12 +168,25 @@ mod tests {
             ("order", "click_id"),
             ("limit", "1"),
             ("ids", "'x'"),
+            ("owner_clicks", "clicks"),
             ("owner_partitions", "1 = 1"),
         ];
         for statement in [RECOUNT, CLICKS, ORPHANED, CLICKED_HOURS, HEARTBEATS, PRESENT] {
-            let sql = of_clicks(statement, &slice, &places);
-            assert!(!sql.contains(['{', '}']), "{sql}");
-            assert!(!sql.contains("--"), "{sql}");
+            for compacted in [&[][..], &["2026-01-01".to_owned()]] {
+                let sql = of_clicks(statement, &slice, compacted, &places);
+                assert!(!sql.contains(['{', '}']), "{sql}");
+                assert!(!sql.contains("--"), "{sql}");
+                assert_eq!(sql.contains(HISTORY), !compacted.is_empty(), "{sql}");
+            }
+        }
+        let day = [
+            ("day", "2026-01-01"),
+            ("location", "s3://b/x/"),
+            ("form", HISTORY),
+        ];
+        for statement in [COMPACT, HELD] {
+            let sql = fill(statement, &day);
+            assert!(!sql.contains(['{', '}']) && !sql.contains("--"), "{sql}");
         }
     }
 }

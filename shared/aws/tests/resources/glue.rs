@@ -24,8 +24,8 @@ fn call(endpoint: &str, account: &str, operation: &str, body: &Value) {
     assert!(answer.starts_with("HTTP/1.1 200"), "{operation}: {answer}");
 }
 
-/// Database and table; the table lies under `location`.
-pub fn make_lake(endpoint: &str, account: &str, database: &str, location: &str) {
+/// Database and tables; these lie under `lake/` and `history/` of the bucket.
+pub fn make_lake(endpoint: &str, account: &str, database: &str, bucket: &str) {
     let input = json!({"Name": database});
     call(
         endpoint,
@@ -57,15 +57,29 @@ pub fn make_lake(endpoint: &str, account: &str, database: &str, location: &str) 
         "Parameters": {"classification": "json"},
         "PartitionKeys": [{"Name": "dt", "Type": "string"}, {"Name": "hr", "Type": "string"}],
         "StorageDescriptor": {
-            "Location": location,
+            "Location": format!("s3://{bucket}/lake/"),
             "Columns": columns,
             "SerdeInfo": {"SerializationLibrary": "org.openx.data.jsonserde.JsonSerDe"},
         },
     });
-    call(
-        endpoint,
-        account,
-        "CreateTable",
-        &json!({"DatabaseName": database, "TableInput": table}),
-    );
+    let of_history = [columns, vec![json!({"Name": "hr", "Type": "string"})]].concat();
+    let history = json!({
+        "Name": "clicks_history",
+        "TableType": "EXTERNAL_TABLE",
+        "Parameters": {"classification": "parquet"},
+        "PartitionKeys": [{"Name": "dt", "Type": "string"}],
+        "StorageDescriptor": {
+            "Location": format!("s3://{bucket}/history/"),
+            "Columns": of_history,
+            "SerdeInfo": {"SerializationLibrary": "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe"},
+        },
+    });
+    for table in [table, history] {
+        call(
+            endpoint,
+            account,
+            "CreateTable",
+            &json!({"DatabaseName": database, "TableInput": table}),
+        );
+    }
 }

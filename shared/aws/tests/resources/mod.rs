@@ -136,6 +136,11 @@ impl Account {
         }
     }
 
+    /// Where the emulator is, and the number of the account there.
+    pub fn at(&self) -> (String, String) {
+        self.place.at()
+    }
+
     /// With a queue, whose URL only the queue itself knows.
     pub async fn with_queue() -> Self {
         let account = Self::new();
@@ -269,13 +274,13 @@ impl Account {
         self.table("hours", ("pk", S), Some(("sk", S)), &[]).await;
     }
 
-    /// The bucket, and the lake's table over its folder `lake/`.
+    /// The bucket, and the lake's tables over its folders `lake/` and `history/`.
     pub async fn lake(&self) {
         self.bucket().await;
         let (endpoint, number) = self.place.at();
         let database = self.name(Resource::LakeDatabase);
-        let location = format!("s3://{}/lake/", self.name(Resource::Bucket));
-        let make = move || glue::make_lake(&endpoint, &number, &database, &location);
+        let bucket = self.name(Resource::Bucket);
+        let make = move || glue::make_lake(&endpoint, &number, &database, &bucket);
         tokio::task::spawn_blocking(make).await.unwrap();
     }
 
