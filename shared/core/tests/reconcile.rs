@@ -857,3 +857,49 @@ fn what_another_run_rules_while_an_hour_is_sealed_is_applied_or_not_taken_for_kn
     assert_eq!(world.manifest().rulings, 2);
     assert_eq!(world.seen(Entity::Ad(AdId(1))), (1, 1));
 }
+
+/// A click whose claim was not answered may come to be a later click's duplicate: whether that one ever came is only known when
+/// the lake is proved for its hour.
+#[test]
+fn a_later_owner_is_no_orphan_before_it_can_have_come() {
+    for comes in [true, false] {
+        let world = World::new(10_000);
+        world.time.run_until(HOUR.start_ms() + 20 * HOUR_MS);
+        let now_ms = world.time.now_ms();
+        let first = ClickRecord {
+            claimed: false,
+            ..click(1, 10, 1)
+        };
+        let owner = ClickRecord {
+            impression_id: first.impression_id,
+            ..click(2, 19 * 60 + 50, 1)
+        };
+        let claim = Claim {
+            impression_id: first.impression_id.unwrap(),
+            click_id: owner.click_id,
+            expires_ms: i64::MAX,
+        };
+        world.time.block_on(world.claims.claim(claim, now_ms)).unwrap();
+        world.deliver(HOUR, std::slice::from_ref(&first));
+        world.daily();
+        assert_eq!(
+            world.seen(Entity::Total),
+            (1, 0),
+            "the owner's is on its way, for all that is known"
+        );
+
+        let its_hour = Hour::of(owner.clicked_at_ms);
+        if comes {
+            world.deliver(its_hour, std::slice::from_ref(&owner));
+        }
+        world.time.run_until(now_ms + 30 * HOUR_MS);
+        world.daily();
+        let (of_first, of_owner) = if comes { (0, 1) } else { (1, 0) };
+        assert_eq!(world.seen(Entity::Total), (1, of_first), "comes: {comes}");
+        assert_eq!(
+            world.seen_in(its_hour, Entity::Total).1,
+            of_owner,
+            "comes: {comes}"
+        );
+    }
+}

@@ -47,12 +47,35 @@ fn unpack(row: &Row<'_>, place: usize) -> Result<Vec<ClickId>, Failure> {
     Ok(ids.iter().map(|id| ClickId::from_bytes(*id)).collect())
 }
 
+fn item_of(row: &Row<'_>) -> Result<LaneItem, Failure> {
+    Ok(LaneItem {
+        last: shards::sequence(row.get(0)?),
+        first_arrival_ms: row.get(1)?,
+        last_arrival_ms: row.get(2)?,
+        ids: unpack(row, 3)?,
+        late_ids: unpack(row, 4)?,
+    })
+}
+
+/// The item that is there already.
+fn there(conn: &Connection, shard: ShardNumber, last: i64) -> Result<Option<LaneItem>, Failure> {
+    let mut select = conn.prepare_cached(
+        "SELECT last, first_arrival_ms, last_arrival_ms, ids, late_ids FROM lanes WHERE shard = ?1 AND last = ?2",
+    )?;
+    let mut rows = select.query((shard.0, last))?;
+    rows.next()?.map(item_of).transpose()
+}
+
 #[async_trait]
 impl LaneLog for Lanes {
     async fn append(&self, shard: &ShardId, item: LaneItem) -> PortResult<()> {
         let (shard, last) = (ShardNumber::of(shard)?, shards::stored(item.last)?);
-        let (ids, late_ids) = (pack(&item.ids), pack(&item.late_ids));
         let append = move |group: &mut Group<'_>| {
+            let item = match there(group.conn, shard, last)? {
+                Some(there) => there.joined(item),
+                None => item,
+            };
+            let (ids, late_ids) = (pack(&item.ids), pack(&item.late_ids));
             group
                 .conn
                 .prepare_cached(
@@ -80,13 +103,7 @@ impl LaneLog for Lanes {
             )?;
             let (mut rows, mut found) = (select.query((shard.0, after, since_ms))?, Vec::new());
             while let Some(row) = rows.next()? {
-                found.push(LaneItem {
-                    last: shards::sequence(row.get(0)?),
-                    first_arrival_ms: row.get(1)?,
-                    last_arrival_ms: row.get(2)?,
-                    ids: unpack(row, 3)?,
-                    late_ids: unpack(row, 4)?,
-                });
+                found.push(item_of(row)?);
             }
             Ok(found)
         };

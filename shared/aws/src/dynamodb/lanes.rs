@@ -5,11 +5,13 @@
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use clickledger_core::domain::bucket::ShardId;
 use clickledger_core::domain::ids::ClickId;
 use clickledger_core::domain::lane::LaneItem;
 use clickledger_core::domain::sequence::SequenceNumber;
-use clickledger_core::ports::{LaneLog, PortResult};
+use clickledger_core::ports::{LaneLog, PortError, PortResult};
 
 use super::item::{Item, b, bytes, item, n, number, s};
 use super::pages;
@@ -24,6 +26,8 @@ const DISORDER_MS: i64 = 10 * 60_000;
 /// How long an item is kept behind its records' arrival: the 7 days that the stream keeps them (nothing that could repeat
 /// them is delivered later), and a day.
 const LIFE_MS: i64 = 8 * 24 * 3_600_000;
+/// How often an item is joined with one that somebody else has just written.
+const JOINS: usize = 5;
 
 /// The [`LaneLog`] on DynamoDB.
 #[derive(Clone)]
@@ -71,7 +75,72 @@ fn lane_item(item: &Item) -> PortResult<LaneItem> {
     })
 }
 
+fn attributes(shard: &ShardId, lane: &LaneItem) -> Item {
+    let mut new = item([
+        ("shard", s(&**shard)),
+        ("last", b(*lane.last.as_bytes())),
+        ("first_ms", n(lane.first_arrival_ms)),
+        ("last_ms", n(lane.last_arrival_ms)),
+        ("expires", n((lane.last_arrival_ms + LIFE_MS) / 1_000)),
+    ]);
+    for (name, ids) in [("ids", &lane.ids), ("late_ids", &lane.late_ids)] {
+        if !ids.is_empty() {
+            new.insert(name.to_owned(), b(packed(ids)));
+        }
+    }
+    new
+}
+
 impl Lanes {
+    /// Puts the item in the place of this one, or where there is none; answers the one that is there instead.
+    async fn put(
+        &self,
+        shard: &ShardId,
+        lane: &LaneItem,
+        instead: Option<&LaneItem>,
+    ) -> PortResult<Option<LaneItem>> {
+        let mut put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(attributes(shard, lane)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match instead {
+            None => {
+                put = put
+                    .condition_expression("attribute_not_exists(#last)")
+                    .expression_attribute_names("#last", "last");
+            }
+            Some(instead) => {
+                let mut conditions = Vec::new();
+                let there = attributes(shard, instead);
+                for name in ["first_ms", "last_ms", "ids", "late_ids"] {
+                    conditions.push(match there.get(name) {
+                        Some(value) => {
+                            put = put.expression_attribute_values(format!(":{name}"), value.clone());
+                            format!("{name} = :{name}")
+                        }
+                        None => format!("attribute_not_exists({name})"),
+                    });
+                }
+                put = put.condition_expression(conditions.join(" AND "));
+            }
+        }
+        let try_put = || async {
+            match put.clone().send().await {
+                Ok(_) => Ok(None),
+                Err(error) => match error.as_service_error() {
+                    Some(PutItemError::ConditionalCheckFailedException(refused)) => match refused.item() {
+                        Some(found) if !found.is_empty() => lane_item(found).map(Some),
+                        _ => Err(PortError::unavailable("refused without an item")),
+                    },
+                    _ => Err(failure::of_sdk(error)),
+                },
+            }
+        };
+        self.patience.run(try_put).await
+    }
+
     /// Items above `after`, newest first, down to where none can have arrived at or after `since_ms`.
     async fn newest_first(
         &self,
@@ -117,21 +186,23 @@ impl Lanes {
 #[async_trait]
 impl LaneLog for Lanes {
     async fn append(&self, shard: &ShardId, lane: LaneItem) -> PortResult<()> {
-        let mut new = item([
-            ("shard", s(&**shard)),
-            ("last", b(*lane.last.as_bytes())),
-            ("first_ms", n(lane.first_arrival_ms)),
-            ("last_ms", n(lane.last_arrival_ms)),
-            ("expires", n((lane.last_arrival_ms + LIFE_MS) / 1_000)),
-        ]);
-        for (name, ids) in [("ids", &lane.ids), ("late_ids", &lane.late_ids)] {
-            if !ids.is_empty() {
-                new.insert(name.to_owned(), b(packed(ids)));
+        let mut there: Option<LaneItem> = None;
+        for _ in 0..JOINS {
+            let joined = match &there {
+                Some(there) => there.clone().joined(lane.clone()),
+                None => lane.clone(),
+            };
+            if there.as_ref() == Some(&joined) {
+                return Ok(());
+            }
+            match self.put(shard, &joined, there.as_ref()).await? {
+                None => return Ok(()),
+                found => there = found,
             }
         }
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(new));
-        let append = || async { put.clone().send().await.map_err(failure::of_sdk).map(drop) };
-        self.patience.run(append).await
+        Err(PortError::unavailable(
+            "others write the same item of the lane log",
+        ))
     }
 
     async fn read(

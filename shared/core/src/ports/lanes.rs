@@ -10,7 +10,7 @@ use crate::domain::sequence::SequenceNumber;
 /// What shards have lately absorbed. Reads are strongly consistent.
 #[async_trait]
 pub trait LaneLog: Send + Sync {
-    /// Adds an item; one with the same `last` is replaced.
+    /// Adds an item; with one that has the same `last` it is joined ([`LaneItem::joined`]).
     async fn append(&self, shard: &ShardId, item: LaneItem) -> PortResult<()>;
     /// The shard's items after `after` (all, if `None`) whose last arrival is at or after `since_ms`, in order.
     async fn read(

@@ -65,8 +65,8 @@ pub async fn reading_goes_on_after_an_item_and_from_a_time(log: &dyn LaneLog) {
     assert_eq!(log.read(&shard, after(20), since).await.unwrap(), items[2..]);
 }
 
-/// Applied, answer lost, retried; also with more ids than before: one item, the newer one.
-pub async fn item_with_the_same_last_is_replaced(log: &dyn LaneLog) {
+/// Applied, answer lost, retried: one item. A batch that is delivered again and begins elsewhere takes nothing away.
+pub async fn items_with_the_same_last_are_joined(log: &dyn LaneLog) {
     let shard = shard();
     let first = item(5);
     logged(log, &shard, &[first.clone(), first.clone()]).await;
@@ -74,11 +74,33 @@ pub async fn item_with_the_same_last_is_replaced(log: &dyn LaneLog) {
         log.read(&shard, None, 0).await.unwrap(),
         std::slice::from_ref(&first)
     );
-    let mut longer = first;
-    longer.ids.push(unique::click_id());
-    longer.late_ids.clear();
-    logged(log, &shard, std::slice::from_ref(&longer)).await;
-    assert_eq!(log.read(&shard, None, 0).await.unwrap(), [longer]);
+    let other = LaneItem {
+        first_arrival_ms: first.first_arrival_ms - 3,
+        last_arrival_ms: first.last_arrival_ms - 1,
+        ids: vec![first.ids[1], unique::click_id()],
+        late_ids: Vec::new(),
+        ..first.clone()
+    };
+    let none = LaneItem {
+        ids: Vec::new(),
+        first_arrival_ms: first.last_arrival_ms,
+        ..other.clone()
+    };
+    logged(log, &shard, &[none, other.clone()]).await;
+    let joined = LaneItem {
+        first_arrival_ms: other.first_arrival_ms,
+        ids: [&first.ids[..], &other.ids[1..]].concat(),
+        ..first.clone()
+    };
+    assert_eq!(
+        log.read(&shard, None, 0).await.unwrap(),
+        std::slice::from_ref(&joined)
+    );
+    // Another shard's item of the same number is another one.
+    let elsewhere = self::shard();
+    logged(log, &elsewhere, std::slice::from_ref(&first)).await;
+    assert_eq!(log.read(&elsewhere, None, 0).await.unwrap(), [first]);
+    assert_eq!(log.read(&shard, None, 0).await.unwrap(), [joined]);
 }
 
 /// An item may be empty, and may hold thousands of ids.
@@ -137,7 +159,7 @@ macro_rules! lane_log_contract {
             [
                 items_are_read_in_order_and_whole,
                 reading_goes_on_after_an_item_and_from_a_time,
-                item_with_the_same_last_is_replaced,
+                items_with_the_same_last_are_joined,
                 items_of_every_size_come_back,
                 expiring_takes_only_what_is_old_and_passed,
             ]

@@ -37,7 +37,12 @@ impl MemoryLanes {
 impl LaneLog for MemoryLanes {
     async fn append(&self, shard: &ShardId, item: LaneItem) -> PortResult<()> {
         let mut logs = self.logs.lock();
-        logs.entry(shard.clone()).or_default().insert(item.last, item);
+        let log = logs.entry(shard.clone()).or_default();
+        let item = match log.remove(&item.last) {
+            Some(there) => there.joined(item),
+            None => item,
+        };
+        log.insert(item.last, item);
         Ok(())
     }
 

@@ -24,6 +24,9 @@ struct Note {
     /// The cut of one that is not done yet. It stays: what arrives in the meantime would always be on its way still.
     #[serde(default)]
     cut_ms: Option<i64>,
+    /// When the first click was made that the last run could not judge, Unix milliseconds.
+    #[serde(default)]
+    young_ms: Option<i64>,
 }
 
 impl Note {
@@ -96,14 +99,17 @@ impl Reconcile {
                 None => return Ok(DailyRun::not_now("nothing was clicked yet")),
             },
         };
+        let young_ms = note.and_then(|note| note.young_ms);
         let mut pending = Note {
             since_ms,
             cut_ms: Some(cut_ms),
+            young_ms,
         };
         if self.mutation.is(Broken::SinceAdvancesFirst) {
             pending = Note {
                 since_ms: cut_ms,
                 cut_ms: None,
+                young_ms,
             };
         }
         *note = Some(pending);
@@ -127,8 +133,10 @@ impl Reconcile {
             true => 0,
             false => HOUR_MS + self.config.late_after_ms + 2 * self.config.slack_ms,
         };
-        let arrivals = Hour(Hour::of(since_ms - margin_ms).0 - 1)..Hour(Hour::of(self.now_ms()).0 + 1);
-        let orphans = self.promote(&arrivals, cut_ms).await?;
+        let first_ms = (since_ms - margin_ms).min(young_ms.unwrap_or(i64::MAX));
+        let arrivals = Hour(Hour::of(first_ms).0 - 1)..Hour(Hour::of(self.now_ms()).0 + 1);
+        let promoted = self.promote(&arrivals, cut_ms).await?;
+        let orphans = promoted.hours;
         let touched = self.touched(&arrivals, cut_ms, &orphans).await?;
 
         // An orphan's hour first: its own click goes before another one takes its place.
@@ -156,6 +164,7 @@ impl Reconcile {
         *note = Some(Note {
             since_ms: cut_ms,
             cut_ms: None,
+            young_ms: promoted.young_ms,
         });
         Ok(DailyRun {
             done: true,

@@ -1,6 +1,7 @@
 //! Promotion: a duplicate whose owner never reached the lake takes its place.
 //!
-//! Invariant: who takes an orphan's place is ruled once, under the orphan's own id, and stands even if the orphan still comes.
+//! Invariant: who takes an orphan's place is ruled once, under the orphan's own id, and stands even if the orphan still comes; so
+//! nobody is taken for an orphan of whose hour the lake is not proved complete.
 //! The heir is marked first: who looks at its hour finds the orphan's ruling by that, also if the run that promotes dies.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,10 +23,19 @@ struct Loser {
     owner: ClickId,
 }
 
+/// What came of promoting.
+#[derive(Debug, Default)]
+pub(super) struct Promoted {
+    /// The hours of orphans that were ruled on.
+    pub(super) hours: BTreeSet<Hour>,
+    /// When the first click was made whose impression is another's that is too young to be judged, Unix milliseconds: the next
+    /// run has to look at it again. (A later click may own the impression, where the first one's claim was not answered.)
+    pub(super) young_ms: Option<i64>,
+}
+
 impl Reconcile {
     /// Settles the unclaimed clicks of these arrivals and promotes orphans' duplicates, of hours that were ripe at `cut_ms`.
-    /// Answers the hours of orphans that were ruled on.
-    pub(super) async fn promote(&self, arrivals: &Range<Hour>, cut_ms: i64) -> PortResult<BTreeSet<Hour>> {
+    pub(super) async fn promote(&self, arrivals: &Range<Hour>, cut_ms: i64) -> PortResult<Promoted> {
         let slice = LakeSlice {
             arrivals: arrivals.clone(),
             clicked: None,
@@ -33,16 +43,24 @@ impl Reconcile {
         let mut losers = self.unclaimed_losers(&slice, cut_ms).await?;
         losers.extend(self.orphaned(&slice, cut_ms).await?);
         losers.sort_unstable();
+        let mut promoted = Promoted::default();
+        losers.retain(|loser| {
+            let ripe = self.ripe_ms(ruled_in(loser.owner)) <= cut_ms;
+            if !ripe {
+                let first_ms = promoted.young_ms.unwrap_or(loser.clicked_at_ms);
+                promoted.young_ms = Some(first_ms.min(loser.clicked_at_ms));
+            }
+            ripe
+        });
         let mut by_orphan: BTreeMap<ClickId, Vec<ClickId>> = BTreeMap::new();
         for loser in losers {
             by_orphan.entry(loser.owner).or_default().push(loser.click_id);
         }
-        let mut hours = BTreeSet::new();
         if self.mutation.is(Broken::NoPromotion) {
-            return Ok(hours);
+            return Ok(promoted);
         }
         for (orphan, heirs) in by_orphan {
-            hours.insert(ruled_in(orphan));
+            promoted.hours.insert(ruled_in(orphan));
             let most = if self.mutation.is(Broken::PromotesEveryDuplicate) {
                 heirs.len()
             } else {
@@ -52,7 +70,7 @@ impl Reconcile {
                 self.rule_heir(orphan, heir).await?;
             }
         }
-        Ok(hours)
+        Ok(promoted)
     }
 
     async fn rule_heir(&self, orphan: ClickId, heir: ClickId) -> PortResult<()> {

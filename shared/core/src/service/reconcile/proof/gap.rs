@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::HeartbeatProof;
+use super::tail::Tail;
 use crate::domain::bucket::ShardId;
 use crate::domain::heartbeat::Beat;
 use crate::domain::mutation::Broken;
@@ -21,8 +22,6 @@ pub(super) struct Gap {
     pub(super) shard: ShardId,
     after: Option<SequenceNumber>,
     before: SequenceNumber,
-    /// When the later one was acknowledged, Unix milliseconds.
-    until_ms: i64,
 }
 
 impl HeartbeatProof {
@@ -36,7 +35,6 @@ impl HeartbeatProof {
             shard: shard.id.clone(),
             after: after.map(|beat| beat.sequence_number),
             before: before.sequence_number,
-            until_ms: before.acknowledged_at_ms,
         };
         let first = beats.first().filter(|first| first.acknowledged_at_ms > from_ms);
         let between = beats.windows(2).filter_map(|pair| {
@@ -64,16 +62,15 @@ impl HeartbeatProof {
             let within = records
                 .iter()
                 .filter(|record| record.sequence_number < gap.before && time.contains(&record.arrived_at_ms));
-            let clicks: Vec<_> = within
-                .clone()
-                .filter_map(|record| CountedClick::parse(&record.data).ok())
-                .map(|click| click.click_id)
-                .collect();
-            if let Some(first_ms) = within.map(|record| record.arrived_at_ms).min() {
-                let arrivals = self.partitions(first_ms, gap.until_ms);
-                if !self.all_present(&arrivals, &clicks).await? {
-                    return Ok(false);
+            let mut clicks = Tail::default();
+            for record in within {
+                if let Ok(click) = CountedClick::parse(&record.data) {
+                    let at_ms = record.arrived_at_ms;
+                    clicks.add(at_ms, at_ms, self.longest_gap_ms, [click.click_id]);
                 }
+            }
+            if !self.all_present(&clicks).await? {
+                return Ok(false);
             }
             if ends {
                 return Ok(true);

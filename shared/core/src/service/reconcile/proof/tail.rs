@@ -1,6 +1,6 @@
 //! What lies behind a closed shard's last heartbeat: proved click by click.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
 
 use super::HeartbeatProof;
 use crate::domain::bucket::ShardId;
@@ -9,13 +9,10 @@ use crate::domain::record::CountedClick;
 use crate::domain::time::Hour;
 use crate::ports::PortResult;
 
-/// Clicks that must lie in the lake.
+/// Clicks that must lie in the lake, by the partitions in which the objects are that they came in. Another copy, in an object
+/// behind these, says nothing: an hour's recount reads no further.
 #[derive(Default)]
-pub(super) struct Tail {
-    pub(super) clicks: Vec<ClickId>,
-    /// When the first of them arrived, or before.
-    pub(super) from_ms: Option<i64>,
-}
+pub(super) struct Tail(BTreeMap<(Hour, Hour), Vec<ClickId>>);
 
 /// Records of one read.
 const PAGE: usize = 1000;
@@ -24,15 +21,25 @@ const CLICKS: usize = 5_000;
 
 impl Tail {
     pub(super) fn extend(&mut self, other: Tail) {
-        self.clicks.extend(other.clicks);
-        self.add_from(other.from_ms);
+        for (partitions, clicks) in other.0 {
+            self.0.entry(partitions).or_default().extend(clicks);
+        }
     }
 
-    fn add_from(&mut self, from_ms: Option<i64>) {
-        self.from_ms = match (self.from_ms, from_ms) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+    /// Clicks that arrived from `first_ms` to `last_ms`: an object is named by its oldest record, and of an hour at most. By
+    /// `slack_ms` it may be named later: the delivery service dates records when it gets them.
+    pub(super) fn add(
+        &mut self,
+        first_ms: i64,
+        last_ms: i64,
+        slack_ms: i64,
+        clicks: impl IntoIterator<Item = ClickId>,
+    ) {
+        let partitions = (
+            Hour(Hour::of(first_ms).0 - 1),
+            Hour(Hour::of(last_ms + slack_ms).0 + 1),
+        );
+        self.0.entry(partitions).or_default().extend(clicks);
     }
 }
 
@@ -46,8 +53,13 @@ impl HeartbeatProof {
         for item in self.ports.lanes.read(shard, last, i64::MIN).await? {
             absorbed = absorbed.max(Some(item.last));
             if item.last_arrival_ms >= since_ms {
-                tail.clicks.extend(item.ids.into_iter().chain(item.late_ids));
-                tail.add_from(Some(item.first_arrival_ms));
+                let clicks = item.ids.into_iter().chain(item.late_ids);
+                tail.add(
+                    item.first_arrival_ms,
+                    item.last_arrival_ms,
+                    self.longest_gap_ms,
+                    clicks,
+                );
             }
         }
         // A shard that is no longer listed has outlived the stream's retention: nothing is left in it.
@@ -62,18 +74,20 @@ impl HeartbeatProof {
             absorbed = Some(record.sequence_number);
             for record in records.iter().filter(|record| record.arrived_at_ms >= since_ms) {
                 if let Ok(click) = CountedClick::parse(&record.data) {
-                    tail.clicks.push(click.click_id);
-                    tail.add_from(Some(record.arrived_at_ms));
+                    let at_ms = record.arrived_at_ms;
+                    tail.add(at_ms, at_ms, self.longest_gap_ms, [click.click_id]);
                 }
             }
         }
     }
 
-    pub(super) async fn all_present(&self, arrivals: &Range<Hour>, clicks: &[ClickId]) -> PortResult<bool> {
-        for some in clicks.chunks(CLICKS) {
-            let present = self.ports.lake.present(arrivals.clone(), some).await?;
-            if some.iter().any(|click| !present.contains(click)) {
-                return Ok(false);
+    pub(super) async fn all_present(&self, tail: &Tail) -> PortResult<bool> {
+        for ((first, end), clicks) in &tail.0 {
+            for some in clicks.chunks(CLICKS) {
+                let present = self.ports.lake.present(*first..*end, some).await?;
+                if some.iter().any(|click| !present.contains(click)) {
+                    return Ok(false);
+                }
             }
         }
         Ok(true)
