@@ -192,7 +192,11 @@ async fn agree(folder: &Path, clicks: u64) -> Result<()> {
     let of_objects = [("objects.csv", athena::held("2026-01-02")?)];
     athena::run(results.path(), &athena::table(&folder.join("lake"))?, &of_objects)?;
     let held = |name| std::fs::read_to_string(result(name));
-    ensure!(held("files.csv")? == held("objects.csv")? && held("files.csv")?.lines().count() > 20);
+    let (of_files, of_objects) = (held("files.csv")?, held("objects.csv")?);
+    ensure!(
+        of_files == of_objects && of_files.lines().count() > 20,
+        "{of_files}\n{of_objects}"
+    );
     let theirs = athena::recounted(result("again.csv"))?;
     same("the recount of unloaded days", &ours, &theirs.rows)?;
 

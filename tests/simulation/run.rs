@@ -92,6 +92,16 @@ fn tell(world: &World) {
     for manifest in world.seals.all_manifests() {
         eprintln!("{manifest:?}");
     }
+    let (clicks, beats) = world.sealing.lake.places();
+    for (click, partitions) in clicks {
+        eprintln!("in the lake: {click} {partitions:?}");
+    }
+    for (shard, _) in world.everything() {
+        for beat in world.sealing.beats.all(&shard) {
+            let partitions = beats.get(&beat.id);
+            eprintln!("heartbeat: {shard} {:.2} {partitions:?}", at(beat.sent_at_ms));
+        }
+    }
 }
 
 /// Waits until the spill is empty, every shard is worked, and all of it lies in the lake.

@@ -22,8 +22,8 @@ use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::{HOUR_MS, Hour, Minute};
 use clickledger_core::domain::verdict::Verdict;
 use clickledger_core::ports::{
-    BucketStore, Claim, ClaimStore, Clock, Manifests, PortResult, RawLake, Rulings, SealReports, SealStore,
-    SealedCounts, StreamRecord,
+    BucketStore, Claim, ClaimStore, Clock, Job, LakeReader, Leases, Manifests, PortResult, RawLake, Rulings,
+    SealReports, SealStore, SealedCounts, StreamRecord,
 };
 use clickledger_core::service::pump::{Consumer, LakeDelivery};
 use clickledger_core::service::reconcile::{
@@ -34,6 +34,7 @@ use clickledger_testkit::memory::{
 };
 use clickledger_testkit::sim_rng::SimRng;
 use clickledger_testkit::virtual_time::VirtualTime;
+use serde_json::json;
 
 /// 2026-01-02T00:00:00Z.
 const HOUR: Hour = Hour(1_767_312_000_000 / HOUR_MS);
@@ -902,4 +903,58 @@ fn a_later_owner_is_no_orphan_before_it_can_have_come() {
             "comes: {comes}"
         );
     }
+}
+
+/// What a run leaves that died when it had counted the hour's lake and written nothing.
+fn counted_and_died(world: &World) {
+    let now_ms = world.time.now_ms();
+    let lease = world
+        .seals
+        .take(Job::Hour(HOUR), "a run that died", now_ms, now_ms + 1);
+    let lease = world.time.block_on(lease).unwrap().unwrap();
+    let arrivals = Hour(HOUR.0 - 1)..Hour(HOUR.0 + 2);
+    let recount = world.time.block_on(world.lake.recount(HOUR, arrivals)).unwrap();
+    let note = json!({
+        "version": lease.fence, "recount": recount.id, "lake": recount.totals, "arrivals_end": HOUR.0 + 2,
+        "revision": 0, "marks": 0, "begun_ms": now_ms, "proved_ms": 0, "rulings": 0, "special": 0, "counted": [0, 0],
+        "row": 0, "slice": 0, "written": false, "corrections": 0,
+    });
+    let note = note.to_string();
+    world
+        .time
+        .block_on(world.seals.release(&lease, Some(&note)))
+        .unwrap();
+}
+
+/// The daily run of its arrival is the only one that looks for a late click: it must not go on with a recount from before it.
+#[test]
+fn a_daily_run_does_not_go_on_with_a_recount_that_lacks_what_came_since() {
+    let late = || click(9, 30, 1);
+    let left = || {
+        let world = World::new(10_000);
+        world.deliver(HOUR, &[click(1, 10, 1), click(2, 20, 1)]);
+        counted_and_died(&world);
+        world.deliver(Hour(HOUR.0 + 1), &[late()]);
+        world
+    };
+    let hourly = left();
+    hourly.hourly();
+    assert_eq!(
+        hourly.seen(Entity::Total),
+        (2, 2),
+        "the hourly run goes on with it"
+    );
+    hourly.daily();
+    assert_eq!(hourly.seen(Entity::Total), (3, 3));
+
+    let daily = left();
+    daily.daily();
+    assert_eq!(daily.seen(Entity::Total), (3, 3));
+    assert_eq!(daily.lake.kept_recounts(), 0);
+
+    // Nor does anybody go on with one of long ago.
+    let long_after = left();
+    long_after.time.run_until(long_after.time.now_ms() + 2 * HOUR_MS);
+    long_after.hourly();
+    assert_eq!(long_after.seen(Entity::Total), (3, 3));
 }

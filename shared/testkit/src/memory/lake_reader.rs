@@ -83,6 +83,21 @@ impl MemoryLakeReader {
         })
     }
 
+    /// In which partitions each click and each heartbeat lies, once for each row.
+    pub fn places(&self) -> (BTreeMap<ClickId, Vec<Hour>>, BTreeMap<HeartbeatId, Vec<Hour>>) {
+        let state = self.state.lock();
+        let (mut clicks, mut heartbeats) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+        for (partition, lines) in &state.lines {
+            for line in lines {
+                match line {
+                    Line::Click(found) => clicks.entry(found.click.click_id).or_default().push(*partition),
+                    Line::Heartbeat(id) => heartbeats.entry(*id).or_default().push(*partition),
+                }
+            }
+        }
+        (clicks, heartbeats)
+    }
+
     /// How many results of recounts are kept.
     pub fn kept_recounts(&self) -> usize {
         self.state.lock().recounts.len()

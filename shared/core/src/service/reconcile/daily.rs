@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::note::TakesUp;
 use super::seal::Asked;
 use super::{Reconcile, each};
 use crate::domain::correction::{HourReport, Outcome, RunKind};
@@ -149,6 +150,7 @@ impl Reconcile {
                 run: RunKind::Daily,
                 last_arrival,
                 accept: false,
+                takes_up: TakesUp::ProvedTo(cut_ms),
             };
             let report = self.seal(asked).await?;
             if report.outcome == Outcome::Overtaken {

@@ -1,6 +1,7 @@
 //! The hourly run: seals every hour that is ripe and not sealed, also those that were missed.
 
 use super::Reconcile;
+use super::note::TakesUp;
 use super::seal::Asked;
 use crate::domain::correction::{HourReport, RunKind};
 use crate::domain::manifest::HourState;
@@ -22,6 +23,7 @@ impl Reconcile {
                 run: RunKind::Hourly,
                 last_arrival: None,
                 accept: false,
+                takes_up: TakesUp::Any,
             };
             match self.seal(asked).await {
                 Ok(report) => reports.push(report),

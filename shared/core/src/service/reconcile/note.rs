@@ -3,7 +3,22 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::manifest::{LakeTotals, Manifest};
-use crate::domain::time::Hour;
+use crate::domain::time::{HOUR_MS, Hour};
+
+/// For how long a recount is gone on with: a run that died is followed within minutes.
+const LIFE_MS: i64 = HOUR_MS;
+
+/// Which recounts a run may go on with that another one began. What an hour lacks that came late is looked for by the daily
+/// run of its arrival and by no other, and what somebody has put back by who restates it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TakesUp {
+    /// Any of the hour as it is.
+    Any,
+    /// Those that were begun when the lake was proved complete up to this time, Unix milliseconds.
+    ProvedTo(i64),
+    /// None.
+    None,
+}
 
 /// A recount that is being written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +33,12 @@ pub(super) struct Progress {
     pub(super) arrivals_end: Hour,
     /// The manifest's revision that it is to follow.
     pub(super) revision: u64,
+    /// The late clicks that had marked the hour.
+    pub(super) marks: u64,
+    /// When it was begun, Unix milliseconds.
+    pub(super) begun_ms: i64,
+    /// Up to when the lake was proved complete then, Unix milliseconds; 0: for the hour itself alone.
+    pub(super) proved_ms: i64,
     /// The rulings that it has seen.
     pub(super) rulings: u64,
     /// How many clicks in the lake are not what their records say.
@@ -43,8 +64,21 @@ impl Progress {
         serde_json::to_string(self).ok()
     }
 
-    /// Whether it may be gone on with.
-    pub(super) fn follows(&self, base: &Manifest, arrivals_end: Hour) -> bool {
-        self.revision == base.revision && self.arrivals_end == arrivals_end
+    /// Whether it may be gone on with: nothing that this run must have seen has come since.
+    pub(super) fn follows(
+        &self,
+        base: &Manifest,
+        arrivals_end: Hour,
+        takes_up: TakesUp,
+        now_ms: i64,
+    ) -> bool {
+        (self.revision, self.marks) == (base.revision, base.marks)
+            && self.arrivals_end == arrivals_end
+            && match takes_up {
+                TakesUp::Any => true,
+                TakesUp::ProvedTo(cut_ms) => self.proved_ms >= cut_ms,
+                TakesUp::None => false,
+            }
+            && now_ms - self.begun_ms <= LIFE_MS
     }
 }

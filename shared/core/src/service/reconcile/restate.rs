@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Reconcile;
+use super::note::TakesUp;
 use super::seal::Asked;
 use crate::domain::correction::{HourReport, RunKind};
 use crate::domain::time::{Day, Hour};
@@ -59,6 +60,8 @@ impl Reconcile {
                 run,
                 last_arrival: None,
                 accept: restatement.accept_lowering,
+                // Whoever asks has put right what was missing.
+                takes_up: TakesUp::None,
             };
             reports.push(self.seal(asked).await?);
             next = Hour(next.0 + 1);

@@ -4,7 +4,7 @@
 
 use super::Reconcile;
 use super::compare::Ground;
-use super::note::Progress;
+use super::note::{Progress, TakesUp};
 use super::report::is_again;
 use super::settled::Settled;
 use super::survey::Survey;
@@ -23,6 +23,8 @@ pub(super) struct Asked {
     pub(super) last_arrival: Option<Hour>,
     /// The lake is taken as it is.
     pub(super) accept: bool,
+    /// Whose recounts it may go on with.
+    pub(super) takes_up: TakesUp,
 }
 
 /// One go at an hour.
@@ -165,7 +167,7 @@ impl Reconcile {
             .settled(asked.hour, slice, asked.run != RunKind::DryRun)
             .await?;
         let taken_up = progress.as_ref().is_some_and(|progress| {
-            progress.follows(base, slice.arrivals.end)
+            progress.follows(base, slice.arrivals.end, asked.takes_up, self.now_ms())
                 && progress.rulings == settled.ruled.count
                 && progress.special == settled.special.len()
                 && !asked.accept
@@ -176,6 +178,7 @@ impl Reconcile {
         if let Some(old) = progress.take() {
             self.ports.lake.forget(&old.recount).await?;
         }
+        let begun_ms = self.now_ms();
         let recount = self
             .ports
             .lake
@@ -216,6 +219,12 @@ impl Reconcile {
             lake: survey.lake,
             arrivals_end: slice.arrivals.end,
             revision: base.revision,
+            marks: base.marks,
+            begun_ms,
+            proved_ms: match asked.takes_up {
+                TakesUp::ProvedTo(cut_ms) => cut_ms,
+                TakesUp::Any | TakesUp::None => 0,
+            },
             rulings: settled.ruled.count,
             special: settled.special.len(),
             counted: survey.counted,
