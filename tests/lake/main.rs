@@ -194,7 +194,7 @@ async fn agree(folder: &Path, clicks: u64) -> Result<()> {
     let held = |name| std::fs::read_to_string(result(name));
     let (of_files, of_objects) = (held("files.csv")?, held("objects.csv")?);
     ensure!(
-        of_files == of_objects && of_files.lines().count() > 20,
+        of_files == of_objects && of_files.lines().count() > 10,
         "{of_files}\n{of_objects}"
     );
     let theirs = athena::recounted(result("again.csv"))?;

@@ -210,9 +210,9 @@ impl Stack {
     ///
     /// # Errors
     /// There is no answer, or a refusal.
-    pub fn allow(&self, function: &str, action: &str) -> Result<()> {
+    pub fn allow(&self, function: &str, actions: &[&str]) -> Result<()> {
         let role = self.role(function)?;
-        let statement = json!({ "Effect": "Allow", "Action": action, "Resource": "*" });
+        let statement = json!({ "Effect": "Allow", "Action": actions, "Resource": "*" });
         let document = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
         let document: String = document.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let form = format!(
