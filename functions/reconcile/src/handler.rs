@@ -9,7 +9,7 @@ use clickledger_core::domain::correction::{HourReport, Outcome};
 use clickledger_core::domain::time::Hour;
 use clickledger_core::ports::{PortError, PortResult};
 use clickledger_core::service::reconcile::{Beaten, DailyRun, Restated, Restatement};
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 
 /// No hour of a restatement is begun when less than this is left of an invocation, milliseconds: a busy hour takes minutes.
 const LONGEST_HOUR_MS: i64 = 7 * 60_000;
@@ -34,23 +34,10 @@ enum Event {
     },
     /// Days of arrivals, `yyyy-mm-dd`, `before` exclusive: those that the lake holds and that are not Parquet.
     Compact {
-        #[serde(default, deserialize_with = "some_day")]
+        #[serde(default)]
         from: Option<LakeDay>,
-        #[serde(deserialize_with = "day")]
         before: LakeDay,
     },
-}
-
-fn day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LakeDay, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    LakeDay::parse(&text).ok_or_else(|| de::Error::custom("a day is written yyyy-mm-dd"))
-}
-
-fn some_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LakeDay>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    let of =
-        |text: String| LakeDay::parse(&text).ok_or_else(|| de::Error::custom("a day is written yyyy-mm-dd"));
-    text.map(of).transpose()
 }
 
 /// Why a run was not made.
@@ -133,10 +120,12 @@ pub(crate) async fn work(runs: &impl Runs, event: &str, deadline_ms: i64) -> Res
             let run = runs.daily().await?;
             tell(&run.reports);
             tracing::info!(done = run.done, detail = run.detail, "the daily run");
+            // The run is done: it is not to be made again for want of a compaction, which tomorrow's begins too.
             if run.done
                 && let Some(before) = runs.compacted_before(run.cut_ms)
+                && let Err(error) = runs.hand_on_compaction(None, &before).await
             {
-                runs.hand_on_compaction(None, &before).await?;
+                tracing::warn!(%error, "a compaction could not be begun");
             }
         }
         Event::Restate {

@@ -9,7 +9,6 @@ use clickledger_core::service::reconcile::{
     BeatConfig, BeatPorts, Beater, HeartbeatProof, HeartbeatProofPorts, Reconcile, ReconcileConfig,
     ReconcilePorts,
 };
-
 use clickledger_lambda::config;
 
 use crate::on_aws::OnAws;

@@ -1,6 +1,7 @@
 //! How the whole stands at this moment, for operators.
 //!
-//! Invariant: a figure that cannot be told is none, never zero, and keeps no other from being told; asking often costs no more than asking every few seconds.
+//! Invariant: a figure that cannot be told is none, never zero; what nobody measured keeps nothing else from being told; asking
+//! often costs no more than asking every few seconds.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
