@@ -96,6 +96,10 @@ pub(crate) struct ServeArgs {
     /// CLICKLEDGER_COMPACT_AFTER, compact_after]
     #[arg(long, value_name = "TIME")]
     compact_after: Option<String>,
+    /// Age at which a sealed hour is closed, so that what is found later is owed as an adjustment, such as 35d; or off
+    /// [default: 35d; CLICKLEDGER_CLOSE_AFTER, close_after]
+    #[arg(long, value_name = "TIME")]
+    close_after: Option<String>,
     /// json or text, on standard error [default: json; CLICKLEDGER_LOG_FORMAT, log_format]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -134,6 +138,8 @@ pub(crate) struct Config {
     pub(crate) reconcile_every: Option<Duration>,
     /// Age at which an hour of the lake is compacted; `None`: never.
     pub(crate) compact_after: Option<Duration>,
+    /// Age at which a sealed hour is closed; `None`: never.
+    pub(crate) close_after: Option<Duration>,
     pub(crate) log_format: LogFormat,
     pub(crate) log: String,
 }
@@ -156,6 +162,8 @@ pub(crate) enum Half {
 const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 /// By then whatever is sealed by the clock was sealed: it is read once more only where something came late.
 const COMPACT_AFTER: Duration = Duration::from_hours(48);
+/// A month's bill and some days for who doubts it.
+const CLOSE_AFTER: Duration = Duration::from_hours(35 * 24);
 /// What a length of time must be.
 const LENGTH: &str = "a length of time such as 30s, 1m or 1h, or off";
 
@@ -226,6 +234,9 @@ impl Config {
             compact_after: sources
                 .get("compact_after", LENGTH, length_or_off)?
                 .unwrap_or(Some(COMPACT_AFTER)),
+            close_after: sources
+                .get("close_after", LENGTH, length_or_off)?
+                .unwrap_or(Some(CLOSE_AFTER)),
             log_format: sources
                 .get("log_format", "json or text", |text| match text {
                     "json" => Some(LogFormat::Json),

@@ -10,8 +10,18 @@ use clickledger_embedded::{Embedded, SystemEntropy};
 /// A folder has one process at a time, so a run that died is waited for only as long as its process may take to end.
 const LEASE_MS: i64 = 5000;
 
-/// The service.
+/// The service, where hours are closed at the age that is the default.
 pub(crate) fn reconcile(store: &Embedded, clock: Arc<dyn Clock>) -> Reconcile {
+    let close_after_ms = ReconcileConfig::default().close_after_ms;
+    reconcile_that_closes(store, clock, close_after_ms)
+}
+
+/// The service.
+pub(crate) fn reconcile_that_closes(
+    store: &Embedded,
+    clock: Arc<dyn Clock>,
+    close_after_ms: i64,
+) -> Reconcile {
     let seals = Arc::new(store.seals());
     let ports = ReconcilePorts {
         lake: Arc::new(store.lake_reader()),
@@ -29,6 +39,7 @@ pub(crate) fn reconcile(store: &Embedded, clock: Arc<dyn Clock>) -> Reconcile {
     };
     let config = ReconcileConfig {
         lease_ms: LEASE_MS,
+        close_after_ms,
         ..ReconcileConfig::default()
     };
     Reconcile::new(ports, config, Mutation::default())

@@ -143,6 +143,7 @@ impl Restate {
             to,
             dry_run,
             accept_lowering: self.accept_lowering,
+            asked_at_ms: None,
         };
         let mut ledger = Ledger::open(&self.place)?;
         let shown = ledger.restate(order(true))?;

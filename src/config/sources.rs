@@ -37,7 +37,7 @@ pub(crate) enum BadFile {
     },
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "listen",
     "data",
     "shards",
@@ -52,6 +52,7 @@ const NAMES: [&str; 16] = [
     "admin_rate_limit",
     "reconcile_every",
     "compact_after",
+    "close_after",
     "log_format",
     "log",
 ];
@@ -99,6 +100,7 @@ impl Sources {
             ("proxy_hops", &args.proxy_hops),
             ("reconcile_every", &args.reconcile_every),
             ("compact_after", &args.compact_after),
+            ("close_after", &args.close_after),
             ("log_format", &args.log_format),
             ("log", &args.log),
         ] {

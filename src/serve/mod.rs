@@ -53,6 +53,8 @@ const COUNT_EVERY: Duration = Duration::from_millis(200);
 const DELIVER_EVERY: Duration = Duration::from_secs(1);
 /// How long the catalogue may take to show that the process is ready.
 const READY_LIMIT: Duration = Duration::from_millis(500);
+/// An age that nothing reaches, and that can be added to any time.
+const NEVER_MS: i64 = i64::MAX / 4;
 
 /// Serves until a signal says stop.
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode> {
@@ -134,7 +136,13 @@ async fn serve(config: Config) -> Result<()> {
 
     let mut loops = loops(&store, &keys, &delays).await?;
     loops.seal(Sealing {
-        reconcile: Arc::new(sealing::reconcile(&store, Arc::new(SystemClock))),
+        reconcile: Arc::new(sealing::reconcile_that_closes(
+            &store,
+            Arc::new(SystemClock),
+            config.close_after.map_or(NEVER_MS, |after| {
+                i64::try_from(after.as_millis()).map_or(NEVER_MS, |ms| ms.min(NEVER_MS))
+            }),
+        )),
         compaction: config.compact_after.map(|after| Compaction {
             lake: store.lake_reader(),
             after,

@@ -196,7 +196,7 @@ async fn what_cannot_be_answered_is_refused_by_its_parameter() {
         ("from=2026-01-01T00:00:30Z&to=2026-01-02T00:00:00Z", "from"),
         ("from=1999-01-01T00:00:00Z&to=2026-01-02T00:00:00Z", "from"),
         ("from=2026-01-02T00:00:00Z&to=2026-01-02T00:00:00Z", "to"),
-        ("from=2026-01-01T00:00:00Z&to=2026-01-02T00:02:00Z", "to"),
+        ("from=2026-01-01T00:00:00Z&to=2026-01-02T00:06:00Z", "to"),
         (&format!("{DAY}&granularity=second"), "granularity"),
         (&format!("{DAY}&tz=Mars/Olympus"), "tz"),
         (&format!("{DAY}&tz=../../etc/passwd"), "tz"),

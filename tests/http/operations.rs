@@ -26,7 +26,7 @@ async fn a_new_folder_knows_nothing_and_says_so() {
         json!({
             "as_of": "2026-01-02T00:00:30Z", "clicks_per_second": 0.0, "count_delay_ms": null,
             "spill": { "waiting": 0, "oldest_ms": null }, "quarantined_24h": 0, "last_resort_24h": null,
-            "sealing": { "sealed_until": null, "age_seconds": null, "disputed_hours": 0, "drift_clicks_24h": 0 },
+            "sealing": { "sealed_until": null, "age_seconds": null, "disputed_hours": 0, "drift_clicks_24h": null },
         })
     );
 }

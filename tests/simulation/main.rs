@@ -155,12 +155,30 @@ fn every_rule_that_the_design_breaks_is_broken_here_too() {
     assert!(broken.len() >= 36, "{}", broken.len());
 }
 
+/// The seeds that find what takes long to be found from the first one on, as this test once said: tried first.
+const FOUND_WITH: [(&str, u64); 9] = [
+    ("owners_in_window", 3608),
+    ("proof_ends_with_hour", 1882),
+    ("salt_recomputed", 1024),
+    ("gaps_unproved", 616),
+    ("no_grandparents", 370),
+    ("closed_shard_unproved", 167),
+    ("flip_unchecked", 151),
+    ("parents_in_first_batch", 130),
+    ("margin_forgotten", 107),
+];
+
 #[test]
 fn every_broken_rule_gives_a_wrong_count() {
     let mut missed = Vec::new();
     for rule in Broken::ALL {
         let began = std::time::Instant::now();
-        let wrong = play(0, MUTANT_SCHEDULES, Mutation::of(Some(*rule)), 1);
+        let mutation = Mutation::of(Some(*rule));
+        let known = FOUND_WITH.iter().find(|(name, _)| *name == rule.as_str());
+        let mut wrong = known.map_or_else(Vec::new, |(_, seed)| play(*seed, 1, mutation, 1));
+        if wrong.is_empty() {
+            wrong = play(0, MUTANT_SCHEDULES, mutation, 1);
+        }
         match wrong.first() {
             Some((seed, what)) => {
                 let took = began.elapsed().as_secs_f32();

@@ -176,6 +176,7 @@ fn seal_all(world: &Arc<World>) -> Vec<String> {
                         to: Hour(hour.0 + 1),
                         dry_run: false,
                         accept_lowering: true,
+                        asked_at_ms: None,
                     };
                     let ran = world.time.block_on(sealing.reconcile.restate(&accepted));
                     last = format!("accepted: {ran:?}");

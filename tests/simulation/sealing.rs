@@ -278,6 +278,7 @@ pub(crate) fn all_hours(world: &World) -> Restatement {
         to: Hour(from.0 + HOURS + 1),
         dry_run: false,
         accept_lowering: false,
+        asked_at_ms: None,
     }
 }
 

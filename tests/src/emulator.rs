@@ -1,7 +1,7 @@
 //! The local AWS emulator as a process of its own, on a free port of 127.0.0.1.
 //!
 //! Invariant: the process is ended and waited for when the last handle of the [`Emulator`] is dropped; it is ended by its
-//! number, with whatever it has started. This file needs nothing of its crate: `shared/aws/tests` includes it as it is.
+//! number, with whatever it has started; also where the test is killed or interrupted, by a guard that waits for that. This file needs nothing of its crate: `shared/aws/tests` includes it as it is.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -24,6 +24,7 @@ const TRIES: usize = 4;
 #[derive(Debug)]
 pub struct Emulator {
     child: Child,
+    guard: Child,
     url: String,
     log: PathBuf,
 }
@@ -87,7 +88,13 @@ impl Emulator {
             .process_group(0)
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
-        let mut emulator = Self { child, url, log };
+        let guard = guard(child.id())?;
+        let mut emulator = Self {
+            child,
+            guard,
+            url,
+            log,
+        };
         let deadline = Instant::now() + START;
         while !answers(port) {
             let ended = emulator.child.try_wait()?;
@@ -127,10 +134,26 @@ impl Drop for Emulator {
         // Also what outlived it.
         signal("-KILL");
         let _ = self.child.wait();
+        let _ = self.guard.kill();
+        let _ = self.guard.wait();
         if !std::thread::panicking() {
             let _ = std::fs::remove_file(&self.log);
         }
     }
+}
+
+/// A process that ends the group once this one is gone, however that comes: the pipe that it reads is closed then.
+fn guard(group: u32) -> Result<Child> {
+    const SCRIPT: &str = r#"cat >/dev/null; kill -s TERM -- "-$0"; sleep 5; kill -s KILL -- "-$0""#;
+    Command::new("sh")
+        .args(["-c", SCRIPT, &group.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // Out of reach of what ends the test.
+        .process_group(0)
+        .spawn()
+        .context("sh")
 }
 
 /// The Python that the emulator runs with: it has DuckDB.

@@ -422,6 +422,7 @@ fn every_alarm_tells_somebody_and_stands_in_the_runbook() {
         "LakeBehind",
         "SealingBehind",
         "HoursDisputed",
+        "DailyRunBehind",
         "CountsDrifted",
     ] {
         assert!(alarms.contains_key(needed), "{needed}");

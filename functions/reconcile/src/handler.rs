@@ -22,7 +22,11 @@ const LONGEST_DAY_MS: i64 = 12 * 60_000;
 enum Event {
     Heartbeat,
     Hourly,
-    Daily,
+    /// `accept_incomplete`: what the lake lacks is not waited for any more.
+    Daily {
+        #[serde(default)]
+        accept_incomplete: bool,
+    },
     /// Hours since the Unix epoch, `to` exclusive.
     Restate {
         from: i64,
@@ -31,6 +35,9 @@ enum Event {
         dry_run: bool,
         #[serde(default)]
         accept_lowering: bool,
+        /// Unix milliseconds.
+        #[serde(default)]
+        asked_at_ms: Option<i64>,
     },
     /// Days of arrivals, `yyyy-mm-dd`, `before` exclusive: those that the lake holds and that are not Parquet.
     Compact {
@@ -56,7 +63,9 @@ pub(crate) enum ReconcileError {
 pub(crate) trait Runs: Send + Sync {
     async fn beat(&self) -> PortResult<Beaten>;
     async fn hourly(&self) -> PortResult<Vec<HourReport>>;
-    async fn daily(&self) -> PortResult<DailyRun>;
+    async fn daily(&self, accept_incomplete: bool) -> PortResult<DailyRun>;
+    /// Forgets heartbeats that nothing rests on any more; says how many.
+    async fn forget_beats(&self) -> PortResult<usize>;
     /// No hour is begun at `until_ms` or later.
     async fn restate(&self, restatement: &Restatement, until_ms: i64) -> PortResult<Restated>;
     /// Has another invocation do it.
@@ -116,10 +125,18 @@ pub(crate) async fn work(runs: &impl Runs, event: &str, deadline_ms: i64) -> Res
             }
         }
         Event::Hourly => tell(&runs.hourly().await?),
-        Event::Daily => {
-            let run = runs.daily().await?;
+        Event::Daily { accept_incomplete } => {
+            let run = runs.daily(accept_incomplete).await?;
             tell(&run.reports);
-            tracing::info!(done = run.done, detail = run.detail, "the daily run");
+            if run.done {
+                tracing::info!("the daily run is done");
+                match runs.forget_beats().await {
+                    Ok(forgotten) => tracing::info!(forgotten, "old heartbeats are forgotten"),
+                    Err(error) => tracing::warn!(%error, "old heartbeats could not be forgotten"),
+                }
+            } else {
+                tracing::warn!(detail = run.detail, "the daily run waits");
+            }
             // The run is done: it is not to be made again for want of a compaction, which tomorrow's begins too.
             if run.done
                 && let Some(before) = runs.compacted_before(run.cut_ms)
@@ -133,12 +150,14 @@ pub(crate) async fn work(runs: &impl Runs, event: &str, deadline_ms: i64) -> Res
             to,
             dry_run,
             accept_lowering,
+            asked_at_ms,
         } => {
             let restatement = Restatement {
                 from: Hour(from),
                 to: Hour(to),
                 dry_run,
                 accept_lowering,
+                asked_at_ms,
             };
             let restated = runs.restate(&restatement, deadline_ms - LONGEST_HOUR_MS).await?;
             tell(&restated.reports);
@@ -195,14 +214,22 @@ mod tests {
             self.note("hourly");
             Ok(Vec::new())
         }
-        async fn daily(&self) -> PortResult<DailyRun> {
-            self.note("daily");
+        async fn daily(&self, accept_incomplete: bool) -> PortResult<DailyRun> {
+            self.note(if accept_incomplete {
+                "daily of incomplete"
+            } else {
+                "daily"
+            });
             let cut_ms = self.1.ok_or_else(|| PortError::unavailable("down"))?;
             Ok(DailyRun {
                 done: cut_ms > 0,
                 cut_ms,
                 ..DailyRun::default()
             })
+        }
+        async fn forget_beats(&self) -> PortResult<usize> {
+            self.note("forget beats");
+            Err(PortError::unavailable("down"))
         }
         async fn restate(&self, restatement: &Restatement, until_ms: i64) -> PortResult<Restated> {
             self.note(&format!("{restatement:?} until {until_ms}"));
@@ -259,7 +286,9 @@ mod tests {
         let noted = runs.0.lock().unwrap();
         assert_eq!(noted[..3], ["beat", "hourly", "daily"]);
         assert!(
-            noted[3].contains("490922") && noted[3].contains("dry_run: true"),
+            noted[3].contains("490922")
+                && noted[3].contains("dry_run: true")
+                && noted[3].contains("asked_at_ms: Some(1767312900000)"),
             "{noted:?}"
         );
         let until = format!("until {}", DEADLINE_MS - LONGEST_HOUR_MS);
@@ -273,10 +302,19 @@ mod tests {
         let runs = Noted(Mutex::default(), Some(cut_ms));
         work(&runs, r#"{"task":"daily"}"#, DEADLINE_MS).await.unwrap();
         let noted = runs.0.into_inner().unwrap();
-        assert_eq!(noted, ["daily", "hand on compaction the first to 2025-12-31"]);
+        assert_eq!(
+            noted,
+            [
+                "daily",
+                "forget beats",
+                "hand on compaction the first to 2025-12-31"
+            ]
+        );
         let waits = Noted(Mutex::default(), Some(0));
         work(&waits, r#"{"task":"daily"}"#, DEADLINE_MS).await.unwrap();
-        assert_eq!(waits.0.into_inner().unwrap(), ["daily"]);
+        let accepts = r#"{"task":"daily","accept_incomplete":true}"#;
+        work(&waits, accepts, DEADLINE_MS).await.unwrap();
+        assert_eq!(waits.0.into_inner().unwrap(), ["daily", "daily of incomplete"]);
     }
 
     #[tokio::test]
@@ -307,6 +345,7 @@ mod tests {
             "null",
             r#"{"task":"snapshot"}"#,
             r#"{"task":"restate"}"#,
+            r#"{"task":"daily","accept_incomplete":"perhaps"}"#,
             r#"{"task":"restate","from":1,"to":2,"force":true}"#,
             r#"{"task":"compact"}"#,
             r#"{"task":"compact","before":"yesterday"}"#,

@@ -31,8 +31,15 @@ impl<C: Clock> Runs for OnAws<C> {
         self.reconcile.hourly().await
     }
 
-    async fn daily(&self) -> PortResult<DailyRun> {
-        self.reconcile.daily().await
+    async fn daily(&self, accept_incomplete: bool) -> PortResult<DailyRun> {
+        match accept_incomplete {
+            true => self.reconcile.daily_of_incomplete().await,
+            false => self.reconcile.daily().await,
+        }
+    }
+
+    async fn forget_beats(&self) -> PortResult<usize> {
+        self.beater.forget().await
     }
 
     async fn restate(&self, restatement: &Restatement, until_ms: i64) -> PortResult<Restated> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use clickledger_aws::{Aws, CatalogOptions, Patience, SystemClock, SystemEntropy};
 use clickledger_core::domain::mutation::Mutation;
+use clickledger_core::domain::time::DAY_MS;
 use clickledger_core::service::reconcile::{
     BeatConfig, BeatPorts, Beater, HeartbeatProof, HeartbeatProofPorts, Reconcile, ReconcileConfig,
     ReconcilePorts,
@@ -20,6 +21,9 @@ const SHORTEST_GAP_SECONDS: u64 = 120;
 /// Age at which a day of the lake is made Parquet where nothing is said.
 const COMPACT_AFTER_DAYS: u64 = 2;
 
+/// Longer than anything is kept, milliseconds: a time that is added to others without harm.
+const LONGEST_MS: i64 = i64::MAX / 4;
+
 /// The runs on these resources, of the function of this name.
 ///
 /// # Errors
@@ -29,6 +33,10 @@ pub(crate) async fn runs(aws: &Aws, function: &str) -> Result<OnAws<SystemClock>
     let longest_gap_ms = i64::try_from(buffer_seconds.max(SHORTEST_GAP_SECONDS))?.saturating_mul(1_000);
     let after = config::number("CLICKLEDGER_LAKE_COMPACT_AFTER_DAYS")?.unwrap_or(COMPACT_AFTER_DAYS);
     let compact_after_days = i64::try_from(after)?;
+    let mut sealing = ReconcileConfig::default();
+    if let Some(days) = config::number("CLICKLEDGER_CLOSE_AFTER_DAYS")? {
+        sealing.close_after_ms = i64::try_from(days)?.saturating_mul(DAY_MS).min(LONGEST_MS);
+    }
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let patience = Patience::UNHURRIED;
     let hours = Arc::new(aws.hours(patience)?);
@@ -69,7 +77,7 @@ pub(crate) async fn runs(aws: &Aws, function: &str) -> Result<OnAws<SystemClock>
     };
     Ok(OnAws {
         beater: Beater::new(beats, BeatConfig::default()),
-        reconcile: Reconcile::new(ports, ReconcileConfig::default(), Mutation::default()),
+        reconcile: Reconcile::new(ports, sealing, Mutation::default()),
         compaction: aws.compaction(patience).await?,
         compact_after_days: Some(compact_after_days).filter(|days| *days > 0),
         next: aws.reconcile_runs_of(function, patience).await?,

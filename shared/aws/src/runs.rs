@@ -86,6 +86,7 @@ fn event(restatement: &Restatement) -> Value {
         "to": restatement.to,
         "dry_run": restatement.dry_run,
         "accept_lowering": restatement.accept_lowering,
+        "asked_at_ms": restatement.asked_at_ms,
     })
 }
 
@@ -104,6 +105,7 @@ mod tests {
             to: Hour(490_922),
             dry_run: true,
             accept_lowering: false,
+            asked_at_ms: Some(1_767_312_900_000),
         };
         assert_eq!(event(&restatement), fixture);
     }

@@ -32,6 +32,8 @@ pub const CONNECTIONS: &str = "connections";
 pub const DRIFT: &str = "reconcile_drift_clicks";
 /// Gauge: seconds since the end of the last hour up to which all are sealed.
 pub const SEAL_AGE: &str = "reconcile_seal_age_seconds";
+/// Gauge: seconds since the cut of the last daily run that was done.
+pub const DAILY_AGE: &str = "reconcile_daily_age_seconds";
 /// Gauge: hours that are disputed.
 pub const DISPUTED: &str = "reconcile_disputed_hours";
 /// Hours that were looked at, by label `outcome`.

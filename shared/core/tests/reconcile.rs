@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test suite: a panic is its way to say no
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -21,6 +21,7 @@ use clickledger_core::domain::ruling::{Ruling, RulingKind};
 use clickledger_core::domain::sequence::SequenceNumber;
 use clickledger_core::domain::time::{HOUR_MS, Hour, Minute};
 use clickledger_core::domain::verdict::Verdict;
+use clickledger_core::metric_names::{DAILY_AGE, DISPUTED, SEAL_AGE};
 use clickledger_core::ports::{
     BucketStore, Claim, ClaimStore, Clock, Job, LakeReader, Leases, Manifests, PortResult, RawLake, Rulings,
     SealReports, SealStore, SealedCounts, StreamRecord,
@@ -34,6 +35,7 @@ use clickledger_testkit::memory::{
 };
 use clickledger_testkit::sim_rng::SimRng;
 use clickledger_testkit::virtual_time::VirtualTime;
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use serde_json::json;
 
 /// 2026-01-02T00:00:00Z.
@@ -357,6 +359,7 @@ fn a_lower_count_than_the_lake_explains_is_disputed_until_a_person_accepts_it() 
         to: Hour(HOUR.0 + 1),
         dry_run: true,
         accept_lowering: false,
+        asked_at_ms: None,
     };
     let shown = world
         .time
@@ -426,6 +429,7 @@ fn an_unclaimed_click_is_settled_once_and_stays_so_when_claims_have_expired() {
         to: Hour(HOUR.0 + 1),
         dry_run: false,
         accept_lowering: false,
+        asked_at_ms: None,
     };
     let again = world
         .time
@@ -447,6 +451,7 @@ fn a_restatement_that_runs_out_of_time_says_what_is_left_and_is_gone_on_with() {
         to: Hour(HOUR.0 + 3),
         dry_run: false,
         accept_lowering: false,
+        asked_at_ms: None,
     };
     let restate = |restatement: &Restatement, until_ms| {
         let restated = world.reconcile.restate_until(restatement, until_ms);
@@ -520,6 +525,7 @@ fn restated(world: &World, dry_run: bool) -> HourReport {
         to: Hour(HOUR.0 + 1),
         dry_run,
         accept_lowering: false,
+        asked_at_ms: None,
     };
     world
         .time
@@ -635,6 +641,7 @@ fn a_closed_hour_gets_its_pairs_without_an_adjustment_and_none_once_something_is
             to: Hour(HOUR.0 + 1),
             dry_run: false,
             accept_lowering: false,
+            asked_at_ms: None,
         };
         let arrivals = world.time.block_on(world.reconcile.restate(&asked)).unwrap();
         let report = &arrivals[0];
@@ -957,4 +964,211 @@ fn a_daily_run_does_not_go_on_with_a_recount_that_lacks_what_came_since() {
     long_after.time.run_until(long_after.time.now_ms() + 2 * HOUR_MS);
     long_after.hourly();
     assert_eq!(long_after.seen(Entity::Total), (3, 3));
+}
+
+fn restatement(hours: i64) -> Restatement {
+    Restatement {
+        from: HOUR,
+        to: Hour(HOUR.0 + hours),
+        dry_run: false,
+        accept_lowering: false,
+        asked_at_ms: None,
+    }
+}
+
+#[test]
+fn clicks_that_a_slow_delivery_names_by_the_hour_after_next_are_counted_with_the_hour_that_it_proves() {
+    let world = World::new(10_000);
+    world.deliver(HOUR, &[click(1, 5, 1)]);
+    world.deliver(Hour(HOUR.0 + 2), &[click(2, 6, 1)]);
+    world.time.run_until(HOUR.end_ms() + HOUR_MS + 20 * 60_000);
+    assert_eq!(world.sealed().lake.clicks, 2);
+    assert_eq!(world.seen(Entity::Total), (2, 2));
+}
+
+#[test]
+fn an_hour_that_a_dead_run_holds_is_waited_for_by_a_restatement_and_left_to_the_next_one_where_time_ends() {
+    let world = World::new(10_000);
+    world.deliver(HOUR, &[click(1, 5, 1)]);
+    world.hourly();
+    world.time.run_until(world.time.now_ms() + 3 * HOUR_MS);
+    world.deliver(Hour(HOUR.0 + 3), &[click(2, 6, 1)]);
+    let held = |for_ms| {
+        let now_ms = world.time.now_ms();
+        let take = world.seals.take(Job::Hour(HOUR), "dead", now_ms, now_ms + for_ms);
+        assert!(world.time.block_on(take).unwrap().is_some());
+        now_ms
+    };
+    let lease_ms = ReconcileConfig::default().lease_ms;
+    let restate = |until_ms| {
+        let asked = restatement(2);
+        let run = world.reconcile.restate_until(&asked, until_ms);
+        world.time.block_on(run).unwrap()
+    };
+    let at_ms = held(lease_ms);
+    let cut = restate(at_ms + 60_000);
+    assert_eq!((cut.reports.len(), cut.rest), (0, Some(restatement(2))));
+    let done = restate(i64::MAX);
+    assert!(world.time.now_ms() >= at_ms + lease_ms);
+    assert_eq!((done.reports.len(), done.rest), (2, None));
+    assert_eq!(
+        done.reports[0].outcome,
+        Outcome::Unchanged,
+        "the late click lies elsewhere"
+    );
+
+    // Who is not dead, but long at it, is told of.
+    held(i64::from(u32::MAX));
+    let done = restate(i64::MAX);
+    assert_eq!(done.reports[0].outcome, Outcome::Overtaken);
+    assert_eq!((done.reports.len(), done.rest), (2, None));
+    let kept = world.seals.reports(HOUR, Hour(HOUR.0 + 1), None, 99);
+    let kept = world.time.block_on(kept).unwrap();
+    let overtaken = kept.iter().filter(|report| report.outcome == Outcome::Overtaken);
+    assert_eq!(overtaken.count(), 1, "once, however often it looked");
+}
+
+#[test]
+fn an_hour_that_is_sealed_long_after_its_time_is_closed_and_its_partials_are_forgotten() {
+    let world = World::new(10_000);
+    let clicks = [click(1, 5, 1)];
+    world.deliver(HOUR, &clicks);
+    world.count(1, &clicks);
+    // Lost, and disputed for that.
+    world.count(2, &[click(2, 6, 1)]);
+    assert_eq!(world.sealed().outcome, Outcome::Disputed);
+    world.daily();
+    let config = ReconcileConfig::default();
+    world
+        .time
+        .run_until(HOUR.end_ms() + config.keep_partials_ms + 30 * 24 * HOUR_MS);
+    world.daily();
+    assert_eq!(world.manifest().state, HourState::Disputed);
+    let partials = || {
+        let (first, next) = (HOUR.first_minute(), Hour(HOUR.0 + 1).first_minute());
+        let found = world.buckets.read(Entity::Total, first, next);
+        world.time.block_on(found).unwrap().len()
+    };
+    assert_eq!(partials(), 2, "nothing but these knows of them");
+    let accepted = Restatement {
+        accept_lowering: true,
+        ..restatement(1)
+    };
+    world.time.block_on(world.reconcile.restate(&accepted)).unwrap();
+    world.time.run_until(world.time.now_ms() + HOUR_MS);
+    world.daily();
+    assert_eq!((world.manifest().state, partials()), (HourState::Closed, 0));
+}
+
+#[test]
+fn what_the_lake_will_never_have_holds_the_daily_run_up_until_a_person_says_so() {
+    let world = World::new(10_000);
+    world.deliver(HOUR, &[click(1, 5, 1)]);
+    world.hourly();
+    world.complete.0.store(false, Ordering::Relaxed);
+    world.time.run_until(world.time.now_ms() + 2 * HOUR_MS);
+    world.deliver(Hour(HOUR.0 + 2), &[click(2, 6, 1)]);
+    let waits = world.time.block_on(world.reconcile.daily()).unwrap();
+    assert_eq!((waits.done, &*waits.detail), (false, "a heartbeat is missing"));
+    let run = world.reconcile.daily_of_incomplete();
+    let run = world.time.block_on(run).unwrap();
+    assert!(run.done);
+    let of = |hours: i64| {
+        run.reports
+            .iter()
+            .find(|report| report.hour == Hour(HOUR.0 + hours))
+    };
+    assert_eq!(of(0).unwrap().outcome, Outcome::Sealed);
+    assert_eq!(
+        of(1).unwrap().outcome,
+        Outcome::Waiting,
+        "an hour is not sealed unproved"
+    );
+    assert_eq!(world.seen(Entity::Total), (2, 2));
+}
+
+#[test]
+fn what_live_counting_left_out_has_the_cause_that_its_marks_tell() {
+    let causes = |marks: &dyn Fn(&World)| {
+        let world = World::new(10_000);
+        let clicks = [click(1, 5, 1), click(2, 6, 1)];
+        world.deliver(HOUR, &clicks);
+        world.count(1, &clicks[..1]);
+        marks(&world);
+        assert_eq!(world.sealed().outcome, Outcome::Sealed);
+        let mut causes: Vec<Cause> = all_corrections(&world).iter().map(|it| it.cause).collect();
+        causes.dedup();
+        causes
+    };
+    let quarantined = |world: &World| world.time.block_on(world.seals.mark_quarantined(HOUR)).unwrap();
+    let late = |world: &World| world.time.block_on(world.seals.mark_dirty(&[HOUR])).unwrap();
+    assert_eq!(causes(&|_| ()), [Cause::LostInStream]);
+    assert_eq!(causes(&late), [Cause::Late]);
+    assert_eq!(causes(&quarantined), [Cause::Quarantined]);
+    let both = |world: &World| {
+        late(world);
+        quarantined(world);
+    };
+    assert_eq!(causes(&both), [Cause::Unknown], "the marks are the hour's");
+}
+
+/// What the gauges say.
+#[derive(Default)]
+struct Gauges(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+impl Gauges {
+    fn get(&self, name: &str) -> Option<f64> {
+        let gauges = self.0.lock().unwrap();
+        gauges
+            .get(name)
+            .map(|gauge| f64::from_bits(gauge.load(Ordering::Relaxed)))
+    }
+}
+
+impl Recorder for Gauges {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        let mut gauges = self.0.lock().unwrap();
+        Gauge::from_arc(Arc::clone(gauges.entry(key.name().to_owned()).or_default()))
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[test]
+fn an_hour_in_dispute_and_a_daily_run_that_waits_are_told_of_however_old_they_grow() {
+    let world = World::new(10_000);
+    world.deliver(HOUR, &[click(1, 5, 1)]);
+    world.count(1, &[click(1, 5, 1), click(2, 6, 1)]);
+    let gauges = Gauges::default();
+    let day_ms = 24 * HOUR_MS;
+    let told = |ran: &dyn Fn()| {
+        metrics::with_local_recorder(&gauges, ran);
+        let get = |name| gauges.get(name);
+        (get(DISPUTED), get(SEAL_AGE), get(DAILY_AGE))
+    };
+    let hourly = || drop(world.hourly());
+    assert_eq!(told(&hourly).0, Some(1.0));
+    world.daily();
+    let (_, _, since_daily) = told(&hourly);
+    assert_eq!(
+        since_daily,
+        Some(ReconcileConfig::default().slack_ms as f64 / 1000.0)
+    );
+    world.complete.0.store(false, Ordering::Relaxed);
+    world.time.run_until(HOUR.end_ms() + 20 * day_ms);
+    let (disputed, seal_age, since_daily) = told(&hourly);
+    assert_eq!(
+        disputed,
+        Some(1.0),
+        "it is not caught up any more, and not forgotten"
+    );
+    assert!(seal_age.unwrap() > 20.0 * 86_400.0, "{seal_age:?}");
+    assert!(since_daily.unwrap() > 19.0 * 86_400.0, "{since_daily:?}");
 }

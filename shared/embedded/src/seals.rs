@@ -46,8 +46,17 @@ impl Seals {
 
 /// Adds a mark to an hour's manifest.
 pub(crate) fn mark(conn: &Connection, hour: Hour) -> Result<(), Failure> {
+    mark_as(conn, hour, 0)
+}
+
+/// The same; `quarantined` is 1 where it is for counts in quarantine.
+fn mark_as(conn: &Connection, hour: Hour, quarantined: u64) -> Result<(), Failure> {
     let mut manifest = manifests::stored(conn, hour)?;
     manifest.marks += 1;
+    manifest.quarantined += quarantined;
+    if manifest.is_provisional() {
+        manifests::set_aside(conn, hour.day())?;
+    }
     manifests::put(conn, &manifest)
 }
 
@@ -123,6 +132,11 @@ impl SealStore for Seals {
             }
             Ok(())
         });
+        mark.await
+    }
+
+    async fn mark_quarantined(&self, hour: Hour) -> PortResult<()> {
+        let mark = self.store.queue.submit(move |group| mark_as(group.conn, hour, 1));
         mark.await
     }
 

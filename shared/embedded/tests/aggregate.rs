@@ -219,6 +219,10 @@ impl SealStore for Counting {
         self.1.fetch_add(1, Ordering::Relaxed);
         self.0.mark_dirty(hours).await
     }
+    async fn mark_quarantined(&self, hour: Hour) -> PortResult<()> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.mark_quarantined(hour).await
+    }
     async fn dirty(&self, from: Hour, to: Hour) -> PortResult<Vec<Hour>> {
         self.0.dirty(from, to).await
     }

@@ -96,7 +96,10 @@ pub(crate) async fn of_range(
         .found
         .corrected_hours(hour.max(Hour::of(from_ms)), to)
         .await?;
-    let mut seen = Seen::by(caller.scope(), &api.of.ads);
+    let seen = match wanted {
+        Some(wanted) => Seen::only(caller.scope(), &api.of.ads, wanted).await?,
+        None => Seen::by(caller.scope(), &api.of.ads).await?,
+    };
     let mut items = Vec::new();
     let mut reads = 0;
     let mut next = None;
@@ -112,8 +115,7 @@ pub(crate) async fn of_range(
             reads += 1;
             let (found, further) = api.of.found.corrections(hour, after, READ).await?;
             for correction in found {
-                let asked_for = wanted.is_none_or(|wanted| wanted == correction.entity);
-                if !asked_for || !seen.sees(correction.entity).await? {
+                if !seen.sees(correction.entity) {
                     continue;
                 }
                 if items.len() == limit {
@@ -124,8 +126,8 @@ pub(crate) async fn of_range(
                 after = Some((correction.version, correction.entity, correction.minute));
                 items.push(correction);
             }
-            match further {
-                Some(_) => after = further,
+            match further.and_then(|further| seen.place(further)) {
+                Some(further) => after = Some(further),
                 None => break,
             }
         }

@@ -4,6 +4,7 @@
 //! about another; what is wrong with the question itself refuses all of it.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use axum::Json;
 use axum::extract::State;
@@ -25,6 +26,8 @@ use crate::request_body::{JsonBody, Object};
 
 /// Most entities of one question.
 const MAX_ENTITIES: usize = 100;
+/// Most of one that each is broken down by ads or placements, of which one may have a whole page to be read.
+const MAX_BROKEN_DOWN: usize = 10;
 /// Entities that are read at the same time.
 const AT_ONCE: usize = 4;
 /// What may be said beside the entities; of each entity as its own address takes it.
@@ -157,8 +160,21 @@ impl Counts {
                 }
             }
         }
+        let mut asked_for = HashSet::new();
+        for (place, (entity, _)) in named.iter().enumerate() {
+            if errors.is_empty() && !asked_for.insert(*entity) {
+                let reason = "is asked for already".to_owned();
+                errors.push(FieldError::new(format!("entities[{place}].id"), reason));
+            }
+        }
         if !errors.is_empty() {
             return Err(Problem::of(Kind::InvalidBody, errors));
+        }
+        let by_members = |words: &Vec<String>| words.iter().any(|word| word == "ad" || word == "placement");
+        if count > MAX_BROKEN_DOWN && body.group_by.as_ref().is_some_and(by_members) {
+            let reason =
+                format!("must be 1 to {MAX_BROKEN_DOWN} where each is broken down by ad or placement");
+            return Err(refuse("entities", reason));
         }
         // All of an answer is one document: together it has the rows of one page.
         let most = MAX_ROWS / count;

@@ -14,8 +14,8 @@ use crate::counts::Counts;
 use crate::params::Params;
 use crate::problem::{Kind, Problem};
 
-/// How far `to` may lie in the future, milliseconds: the minute that is running.
-const AHEAD_MS: i64 = 60_000;
+/// How far `to` may lie in the future, milliseconds: the minute that is running, by clocks that are not quite the same.
+const AHEAD_MS: i64 = 5 * 60_000;
 pub(crate) const MAX_ROWS: usize = 10_000;
 const KNOWN: [&str; 14] = [
     "from",
@@ -69,7 +69,7 @@ impl Counts {
         };
         let (from, to) = (time("from"), time("to"));
         if to.is_some_and(|to| to.unix_ms > self.clock.now_ms() + AHEAD_MS) {
-            params.refuse("to", "must be at most a minute in the future".to_owned());
+            params.refuse("to", "must be at most five minutes in the future".to_owned());
         }
         let group_by = params.text("group_by").unwrap_or_default().parse::<GroupBy>();
         let query = MetricsQuery {

@@ -20,7 +20,7 @@ pub(crate) struct MetricsParams {
     /// From when on: RFC 3339 with an offset, a whole minute.
     #[param(format = DateTime, example = "2026-01-02T00:00:00Z")]
     from: String,
-    /// Until when, exclusive; at most a minute in the future.
+    /// Until when, exclusive; at most five minutes in the future.
     #[param(format = DateTime, example = "2026-01-02T00:02:00Z")]
     to: String,
     /// How long a row is, and how long the range may be: `minute` 31 days, `hour` 366 days, `day` and `total` (one row for the whole

@@ -86,8 +86,9 @@ pub(crate) struct SealingView {
     /// How long ago that is.
     age_seconds: Option<i64>,
     disputed_hours: u64,
-    /// By how much the live counts of hours that were sealed in the last 24 hours were off.
-    drift_clicks_24h: u64,
+    /// By how much the live counts of hours that were sealed in the last 24 hours were off; null: none was sealed.
+    #[schema(required = true)]
+    drift_clicks_24h: Option<u64>,
 }
 
 impl From<Standing> for OperationsView {

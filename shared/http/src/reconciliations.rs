@@ -3,7 +3,7 @@
 //! Invariant: only administrators see hours as a whole; an advertiser sees the corrections of what is its own,
 //! and another's look as those that do not exist.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use clickledger_core::domain::api_key::Scope;
 use clickledger_core::domain::correction::Correction;
 use clickledger_core::domain::entity::Entity;
 use clickledger_core::domain::time::{DAY_MS, HOUR_MS, Hour, Minute};
-use clickledger_core::ports::{Clock, PortResult};
+use clickledger_core::ports::{AdFilter, Clock, PortResult};
 use clickledger_core::service::ads::AdsService;
 use clickledger_core::service::keys::KeysService;
 use clickledger_core::service::metrics::LocalTime;
@@ -199,13 +199,13 @@ async fn corrections(
     let (limit, after) = (params.list_rows(), params.list_cursor::<CorrectionCursor>());
     params.finish()?;
     let mut after = after.map(|CorrectionCursor(place)| place);
-    let mut seen = Seen::by(caller.scope(), &api.of.ads);
+    let seen = Seen::by(caller.scope(), &api.of.ads).await?;
     let mut items: Vec<Correction> = Vec::new();
     for _ in 0..READS {
         let (found, next) = api.of.found.corrections(hour, after, READ).await?;
         let mut found = found.into_iter();
         for correction in found.by_ref() {
-            if seen.sees(correction.entity).await? {
+            if seen.sees(correction.entity) {
                 items.push(correction);
                 if items.len() == limit {
                     break;
@@ -217,7 +217,7 @@ async fn corrections(
             after = last.filter(|_| next.is_some() || found.len() > 0);
             break;
         }
-        after = next;
+        after = next.and_then(|next| seen.place(next));
         if after.is_none() {
             break;
         }
@@ -228,39 +228,74 @@ async fn corrections(
     }))
 }
 
-/// Whose corrections a caller may see.
-pub(crate) struct Seen<'a> {
-    by: &'a Scope,
-    ads: &'a AdsService,
-    known: HashMap<Entity, bool>,
+/// Whose corrections a caller is shown.
+pub(crate) enum Seen {
+    /// Everybody's.
+    All,
+    /// Those of these.
+    Of(BTreeSet<Entity>),
 }
 
-impl<'a> Seen<'a> {
-    pub(crate) fn by(by: &'a Scope, ads: &'a AdsService) -> Self {
-        Self {
-            by,
-            ads,
-            known: HashMap::new(),
+impl Seen {
+    /// All that the caller may see.
+    pub(crate) async fn by(by: &Scope, ads: &AdsService) -> PortResult<Self> {
+        let own = match by {
+            Scope::Admin => return Ok(Self::All),
+            Scope::Publisher { .. } => return Ok(Self::Of(BTreeSet::new())),
+            Scope::Advertiser { advertiser_id, .. } => *advertiser_id,
+        };
+        let (mut of, mut after) = (BTreeSet::from([Entity::Advertiser(own)]), None);
+        loop {
+            let page = ads.list(by, AdFilter::default(), true, after, READ).await?;
+            after = page.last().map(|ad| ad.ad_id);
+            for ad in &page {
+                of.insert(Entity::Ad(ad.ad_id));
+                of.insert(Entity::Campaign(ad.campaign_id));
+            }
+            if page.len() < READ {
+                return Ok(Self::Of(of));
+            }
         }
     }
 
-    pub(crate) async fn sees(&mut self, entity: Entity) -> PortResult<bool> {
-        let own = match self.by {
-            Scope::Admin => return Ok(true),
-            Scope::Publisher { .. } => return Ok(false),
-            Scope::Advertiser { advertiser_id, .. } => *advertiser_id,
+    /// This one's, if the caller may see it.
+    pub(crate) async fn only(by: &Scope, ads: &AdsService, wanted: Entity) -> PortResult<Self> {
+        let may = match (by, wanted) {
+            (Scope::Admin, _) => true,
+            (Scope::Publisher { .. }, _) => false,
+            (Scope::Advertiser { .. }, Entity::Ad(ad_id)) => ads.get(by, ad_id).await?.is_some(),
+            (Scope::Advertiser { advertiser_id, .. }, Entity::Campaign(campaign_id)) => {
+                ads.campaign_owner(campaign_id).await? == Some(*advertiser_id)
+            }
+            (Scope::Advertiser { advertiser_id, .. }, Entity::Advertiser(asked)) => asked == *advertiser_id,
+            (
+                Scope::Advertiser { .. },
+                Entity::Placement(_) | Entity::Total | Entity::AdvertiserPlacement(..),
+            ) => false,
         };
-        if let Some(known) = self.known.get(&entity) {
-            return Ok(*known);
+        Ok(Self::Of(may.then_some(wanted).into_iter().collect()))
+    }
+
+    pub(crate) fn sees(&self, entity: Entity) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(some) => some.contains(&entity),
         }
-        let sees = match entity {
-            Entity::Ad(ad_id) => self.ads.get(self.by, ad_id).await?.is_some(),
-            Entity::Campaign(campaign_id) => self.ads.campaign_owner(campaign_id).await? == Some(own),
-            Entity::Advertiser(advertiser_id) => advertiser_id == own,
-            Entity::Placement(_) | Entity::Total | Entity::AdvertiserPlacement(..) => false,
+    }
+
+    /// A place behind which the same of these corrections lie as behind this one, and that names nobody else: it may be told.
+    pub(crate) fn place(&self, place: CorrectionPlace) -> Option<CorrectionPlace> {
+        let (version, entity, _) = place;
+        let Self::Of(some) = self else {
+            return Some(place);
         };
-        self.known.insert(entity, sees);
-        Ok(sees)
+        match some.range(entity..).next() {
+            Some(own) if *own == entity => Some(place),
+            Some(own) => Some((version, *own, Minute(0))),
+            None => some
+                .first()
+                .map(|first| (version.saturating_add(1), *first, Minute(0))),
+        }
     }
 }
 

@@ -106,6 +106,7 @@ pub(crate) async fn restate(
         to: Hour::of(to_ms),
         dry_run: body.dry_run,
         accept_lowering: body.accept_lowering,
+        asked_at_ms: Some(now_ms),
     };
     api.of.restatements.start(order).await?;
     let (from, to) = (LocalTime::utc(from_ms), LocalTime::utc(to_ms));

@@ -241,7 +241,9 @@ fn administrators_have_past_hours_recounted_and_read_what_came_of_it() {
         to: Hour::of(1_767_312_000_000),
         dry_run: true,
         accept_lowering: false,
+        asked_at_ms: world.started.0.lock().unwrap()[0].asked_at_ms,
     };
+    assert!(order.asked_at_ms.is_some());
     assert_eq!(*world.started.0.lock().unwrap(), [order]);
     assert_eq!(ask(&world).0, 503, "what was not started is not accepted");
     let (status, reports) = world.get("/v1/reconciliations");

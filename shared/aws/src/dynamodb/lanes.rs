@@ -23,9 +23,9 @@ use crate::patience::Patience;
 /// How much earlier than an older item a newer one may have arrived, milliseconds. Kinesis promises no order of arrival
 /// times; within a shard they differ from it by clocks that are not quite the same.
 const DISORDER_MS: i64 = 10 * 60_000;
-/// How long an item is kept behind its records' arrival: the 7 days that the stream keeps them (nothing that could repeat
-/// them is delivered later), and a day.
-const LIFE_MS: i64 = 8 * 24 * 3_600_000;
+/// How long an item is kept behind its records' arrival: the 14 days for which an hour may wait to be sealed (a closed shard's
+/// last clicks are known from here alone), and two. The stream repeats nothing that is older than 7.
+const LIFE_MS: i64 = 16 * 24 * 3_600_000;
 /// How often an item is joined with one that somebody else has just written.
 const JOINS: usize = 5;
 

@@ -37,7 +37,8 @@ const PART_BYTES: usize = 300_000;
 /// Writes under way at the same time.
 const WRITES_AT_ONCE: usize = 32;
 
-/// The [`SealedCounts`] on DynamoDB. Reads are eventually consistent: an item is written before its manifest is flipped.
+/// The [`SealedCounts`] on DynamoDB. Reads are strongly consistent: an item that is not seen would be taken for no click, in
+/// an answer that says it is final, and in the day that is made of its hour moments later.
 #[derive(Clone)]
 pub struct SealedItems {
     counts: Table,
@@ -129,9 +130,9 @@ impl SealedItems {
         periods: &[(Place, Place)],
         with_cells: bool,
     ) -> PortResult<Found> {
-        // A cheap read may see totals before their cells, and any read totals of which the cells are just deleted.
-        for consistent in [false, true] {
-            let found = self.read_as(consistent, kind, entity, periods, with_cells);
+        // Totals are found of which the cells are just deleted; the totals are gone already then.
+        for _ in 0..2 {
+            let found = self.read_once(kind, entity, periods, with_cells);
             if let Some(found) = found.await? {
                 return Ok(found);
             }
@@ -139,29 +140,24 @@ impl SealedItems {
         Err(damaged("a part of sealed cells is missing"))
     }
 
-    /// The same, strongly consistent or not; `None` where a part of the cells is missing.
-    async fn read_as(
+    /// The same; `None` where a part of the cells is missing.
+    async fn read_once(
         &self,
-        consistent: bool,
         kind: Kind,
         entity: Entity,
         periods: &[(Place, Place)],
         with_cells: bool,
     ) -> PortResult<Option<Found>> {
-        let range = async |pk: &str, from: &str, to: &str| match consistent {
-            true => self.counts.range(pk, from, to, None).await,
-            false => self.counts.cheap_range(pk, from, to).await,
-        };
         let mut found = Found::new();
         for ((period, from), (_, to)) in periods {
             // Behind every version of the last key.
             let to = format!("{to}$");
             let totals = format!("{entity}#{}#{period}", kind.totals);
             let cells = format!("{entity}#{}#{period}", kind.cells);
-            let totals = range(&totals, from, &to);
+            let totals = self.counts.range(&totals, from, &to, None);
             let cells = async {
                 match with_cells {
-                    true => range(&cells, from, &to).await,
+                    true => self.counts.range(&cells, from, &to, None).await,
                     false => Ok(Vec::new()),
                 }
             };

@@ -21,10 +21,14 @@ const STATES: [HourState; 4] = [
     HourState::Closed,
 ];
 
+/// Makes a day unsealed.
+const REOPEN: &str = "SET n = :n, v = :zero ADD generation :one";
+
 fn manifest(item: &Item) -> PortResult<Manifest> {
     let hour = Hour(number(item, "n")?);
     let mut manifest = Manifest::open(hour);
     manifest.marks = optional_number(item, "marks")?.unwrap_or(0);
+    manifest.quarantined = optional_number(item, "quarantined")?.unwrap_or(0);
     // Without it the hour was only marked.
     let Some(revision) = optional_number(item, "revision")? else {
         return Ok(manifest);
@@ -70,6 +74,33 @@ impl Hours {
             Some(item) => manifest(&item),
             None => Ok(Manifest::open(hour)),
         }
+    }
+
+    /// An answer that is lost marks it once more than needed: it is then looked at once more.
+    async fn mark(&self, hour: Hour, expression: &str) -> PortResult<()> {
+        let (pk, sk) = hour_keys(hour);
+        let update = self
+            .table
+            .update(&pk, &sk)
+            .update_expression(expression)
+            .expression_attribute_values(":n", n(hour.0))
+            .expression_attribute_values(":one", n(1));
+        let marked = match self.table.update_if(update).await? {
+            Conditional::Applied(item) | Conditional::Refused(item) => manifest(&item)?,
+        };
+        if marked.is_provisional() {
+            // After the mark: whoever seals the day in between is set aside too. Who dies in between marks it again.
+            let (pk, sk) = day_partition(hour.day());
+            let reopen = self
+                .table
+                .update(&pk, &sk)
+                .update_expression(REOPEN)
+                .expression_attribute_values(":n", n(hour.day().0))
+                .expression_attribute_values(":zero", n(0))
+                .expression_attribute_values(":one", n(1));
+            self.table.update_if(reopen).await?;
+        }
+        Ok(())
     }
 
     /// The update of an hour's item, if it still has `new`'s revision.
@@ -120,7 +151,7 @@ impl Hours {
             .table_name(&self.table.name)
             .key("pk", s(pk))
             .key("sk", s(sk))
-            .update_expression("SET n = :n, v = :zero ADD generation :one")
+            .update_expression(REOPEN)
             .expression_attribute_values(":n", n(day.0))
             .expression_attribute_values(":zero", n(0))
             .expression_attribute_values(":one", n(1));
@@ -136,17 +167,14 @@ impl SealStore for Hours {
         hours.sort_unstable();
         hours.dedup();
         for hour in hours {
-            let (pk, sk) = hour_keys(hour);
-            let update = self
-                .table
-                .update(&pk, &sk)
-                .update_expression("SET n = :n ADD marks :one")
-                .expression_attribute_values(":n", n(hour.0))
-                .expression_attribute_values(":one", n(1));
-            // An answer that is lost marks it once more than needed: it is then looked at once more.
-            self.table.update_if(update).await?;
+            self.mark(hour, "SET n = :n ADD marks :one").await?;
         }
         Ok(())
+    }
+
+    async fn mark_quarantined(&self, hour: Hour) -> PortResult<()> {
+        self.mark(hour, "SET n = :n ADD marks :one, quarantined :one")
+            .await
     }
 
     async fn dirty(&self, from: Hour, to: Hour) -> PortResult<Vec<Hour>> {
@@ -188,6 +216,7 @@ impl Manifests for Hours {
         let flipped = Manifest {
             revision: new.revision + 1,
             marks: before.marks,
+            quarantined: before.quarantined,
             ..new.clone()
         };
         if before == flipped {
@@ -198,7 +227,7 @@ impl Manifests for Hours {
             return Ok(false);
         }
         let mut writes = vec![self.flip_of(new)?];
-        if before.version != new.version {
+        if before.sets_day_aside(new) {
             writes.push(self.reopen_of(new.hour.day())?);
         }
         let transaction = self
@@ -234,6 +263,7 @@ impl Manifests for Hours {
         Ok(now
             == Manifest {
                 marks: now.marks,
+                quarantined: now.quarantined,
                 ..flipped
             })
     }

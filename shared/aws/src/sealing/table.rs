@@ -123,17 +123,6 @@ impl Table {
         pages::items(query, limit, self.patience).await
     }
 
-    /// The same, eventually consistent, at half the price.
-    pub(super) async fn cheap_range(&self, pk: &str, from: &str, to: &str) -> PortResult<Vec<Item>> {
-        let query = self
-            .query(pk)
-            .consistent_read(false)
-            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-            .expression_attribute_values(":from", s(from))
-            .expression_attribute_values(":to", s(to));
-        pages::items(query, None, self.patience).await
-    }
-
     /// The items of a partition behind a sort key, in order, at most `limit`.
     pub(super) async fn behind(
         &self,

@@ -72,7 +72,10 @@ pub struct Manifest {
     pub revision: u64,
     /// How often live counting has marked the hour dirty.
     pub marks: u64,
-    /// How many of these marks `version` has seen.
+    /// How many of these marks are of counts that live counting put into quarantine; the others are of late clicks.
+    #[serde(default)]
+    pub quarantined: u64,
+    /// How many marks `version` has seen.
     pub marks_sealed: u64,
     /// How many rulings on clicks of the hour the last recount has seen: where there are more by now, it is counted anew.
     #[serde(default)]
@@ -93,6 +96,7 @@ impl Manifest {
             sealed_at_ms: 0,
             revision: 0,
             marks: 0,
+            quarantined: 0,
             marks_sealed: 0,
             rulings: 0,
         }
@@ -101,6 +105,18 @@ impl Manifest {
     /// Whether readers take its counts from sealed items.
     pub fn is_sealed(&self) -> bool {
         self.version > 0
+    }
+
+    /// Whether a flip from here to there takes the sealed day of the hour from readers: its counts are others, or no longer
+    /// sure.
+    pub fn sets_day_aside(&self, flipped: &Manifest) -> bool {
+        let is_disputed = |manifest: &Manifest| manifest.state == HourState::Disputed;
+        self.version != flipped.version || is_disputed(flipped) && !is_disputed(self)
+    }
+
+    /// Whether it is sealed, and clicks are known that will change it. What is closed changes no more.
+    pub fn is_provisional(&self) -> bool {
+        self.is_sealed() && self.state != HourState::Closed && self.is_dirty()
     }
 
     /// Whether live counting left out clicks of it that no sealing has counted yet.

@@ -15,8 +15,8 @@ pub trait Manifests: Send + Sync {
     /// The day manifests in `from..to` that are stored, in order.
     async fn days(&self, from: Day, to: Day) -> PortResult<Vec<DayManifest>>;
     /// Puts `new` in the place of what is stored, if that still has the revision of `new` (0: nothing flipped yet); its
-    /// revision is one higher then. The stored marks stay. Where the version changes, the day's `version` becomes 0 and its
-    /// `generation` rises in the same step. `true` also where an earlier try of this very call was applied.
+    /// revision is one higher then. The stored marks stay. Where the version changes, or the hour comes into dispute
+    /// ([`Manifest::sets_day_aside`]), the day's `version` becomes 0 and its `generation` rises in the same step. `true` also where an earlier try of this very call was applied.
     async fn flip(&self, new: &Manifest) -> PortResult<bool>;
     /// Makes `version` the day's, if its stored generation still is `generation` (0: nothing stored) and its version is not
     /// a higher one: whoever flipped that may have forgotten the items of this one. `true` also where it is so already.

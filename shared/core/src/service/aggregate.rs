@@ -300,7 +300,7 @@ impl Aggregate {
         let hour = groups.key(piece).minute.hour();
         let kept: PortResult<()> = async {
             self.ports.quarantine.keep(item).await?;
-            self.ports.seals.mark_dirty(&[hour]).await
+            self.ports.seals.mark_quarantined(hour).await
         }
         .await;
         kept.is_ok()

@@ -34,8 +34,8 @@ pub struct SealingStands {
     /// Hours of the last 14 days that are disputed.
     pub disputed_hours: u64,
     /// By how many clicks the live counts of hours that were sealed in the last 24 hours were off, those too many and those
-    /// too few added up.
-    pub drift_clicks_24h: u64,
+    /// too few added up; `None` where none was sealed.
+    pub drift_clicks_24h: Option<u64>,
 }
 
 /// How the whole stands.
@@ -153,14 +153,14 @@ impl OperationsService {
     }
 
     /// Of the hours that became visible anew in the last day.
-    async fn drift(&self, manifests: &[Manifest], now_ms: i64) -> PortResult<u64> {
+    async fn drift(&self, manifests: &[Manifest], now_ms: i64) -> PortResult<Option<u64>> {
         let since_ms = now_ms - DAY_MS;
         let mut lately = manifests
             .iter()
             .filter(|manifest| manifest.sealed_at_ms >= since_ms)
             .map(|manifest| manifest.hour);
         let Some(first) = lately.next() else {
-            return Ok(0);
+            return Ok(None);
         };
         let end = Hour(lately.next_back().unwrap_or(first).0 + 1);
         let (mut drift, mut after) = (0, None);
@@ -174,7 +174,7 @@ impl OperationsService {
                 .sum::<u64>();
             match page.last() {
                 Some(last) if page.len() >= PAGE => after = Some((last.hour, last.at_ms)),
-                _ => return Ok(drift),
+                _ => return Ok(Some(drift)),
             }
         }
     }

@@ -53,22 +53,28 @@ fn put_day(conn: &Connection, manifest: &DayManifest) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Readers take the day's counts from its hours from now on.
+pub(super) fn set_aside(conn: &Connection, day: Day) -> Result<(), Failure> {
+    let mut day = stored_day(conn, day)?;
+    day.version = 0;
+    day.generation += 1;
+    put_day(conn, &day)
+}
+
 fn flip(group: &Group<'_>, new: &Manifest) -> Result<bool, Failure> {
     let stored = stored(group.conn, new.hour)?;
     let flipped = Manifest {
         revision: new.revision + 1,
         marks: stored.marks,
+        quarantined: stored.quarantined,
         ..new.clone()
     };
     if stored.revision != new.revision {
         // An earlier try of this very call may have been applied.
         return Ok(stored == flipped);
     }
-    if flipped.version != stored.version {
-        let mut day = stored_day(group.conn, flipped.hour.day())?;
-        day.version = 0;
-        day.generation += 1;
-        put_day(group.conn, &day)?;
+    if stored.sets_day_aside(&flipped) {
+        set_aside(group.conn, flipped.hour.day())?;
     }
     put(group.conn, &flipped)?;
     Ok(true)

@@ -139,7 +139,8 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
     }
     if (view.entity === "total") {
       const { items } = await api.advertisers(MOST_COMPARED, signal);
-      return { title: "Top advertisers", total: totals.clicks, ...await compared("advertiser", items.map((item) => item.advertiser_id), ask, (id) => `Advertiser ${id}`, signal) };
+      const title = items.length < MOST_COMPARED ? "Top advertisers" : `Top of the first ${MOST_COMPARED} advertisers`;
+      return { title, total: totals.clicks, ...await compared("advertiser", items.map((item) => item.advertiser_id), ask, (id) => `Advertiser ${id}`, signal) };
     }
     return { absent: true, rows: [] };
   };
@@ -147,7 +148,8 @@ export const makeBreakdowns = ({ session, directory, go, named }) => {
   const placesOf = async (ask, { view, totals }, signal) => {
     if (view.entity === "total") {
       const slots = await directory.placements(signal);
-      return { total: totals.clicks, ...await compared("placement", slots.map((slot) => slot.placement_id), ask, directory.slotOf, signal) };
+      const title = slots.length > MOST_COMPARED ? `Placements, of the first ${MOST_COMPARED}` : "Placements";
+      return { title, total: totals.clicks, ...await compared("placement", slots.map((slot) => slot.placement_id), ask, directory.slotOf, signal) };
     }
     if (view.entity === "placement" && session.scope === "publisher" && session.placement_ids?.length > 1) {
       await directory.placements(signal);

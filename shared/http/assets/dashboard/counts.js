@@ -21,7 +21,7 @@ const LARGE_MS = 10_000;
 const STILL_MS = 60_000;
 const RETRY_MS = 4000;
 const BREAKDOWN_MS = 10_000;
-const COMPARE_MS = 60_000;
+const COMPARE_MS = 59_000;
 
 /** Tells whoever measures the page when something was first there. */
 const mark = (name) => {
@@ -150,6 +150,8 @@ export const countsPage = (place, { session, go, tell }) => {
     const home = homeOf(session);
     const lost = error.status === 404 || error.status === 403;
     if (lost || error.status === 400 || error.status === 422) {
+      // Not for good, perhaps: a range that ends now may have been asked for by a clock that was put right since.
+      if (!lost) again(STILL_MS);
       body.hidden = true;
       trouble.hidden = false;
       tell.state("empty", "");
@@ -166,12 +168,12 @@ export const countsPage = (place, { session, go, tell }) => {
 
   const again = (ms) => {
     clearTimeout(timer);
-    timer = setTimeout(load, ms);
+    if (!document.hidden) timer = setTimeout(load, ms);
   };
 
   /** The range before, where it is wanted and what is known of it is too old. */
   const compare = async (range, ask, granularity, signal) => {
-    if (view.compare === "none" || (comparison && !(range.live && Date.now() - compared_at > COMPARE_MS))) return null;
+    if (view.compare === "none" || (comparison && Date.now() - compared_at <= COMPARE_MS)) return null;
     const before = rangeBefore(view, range);
     const answer = await api.metrics(view, { ...ask, from: rfc3339(before.from), to: rfc3339(before.to), granularity }, signal);
     const [first, last] = [wallOf(before.from, view.tz), wallOf(before.to - MINUTE, view.tz)];
@@ -188,7 +190,8 @@ export const countsPage = (place, { session, go, tell }) => {
     const granularity = granularityOf(view, range);
     const ask = { from: rfc3339(range.from), to: rfc3339(range.to), tz: view.tz, ...filtersOf(view) };
     try {
-      const fresh = range.live ? broken_down_at + BREAKDOWN_MS < Date.now() : !broken_down_at;
+      // What has ended may still be corrected: what stands beside a count is of the same minute.
+      const fresh = broken_down_at + (range.live ? BREAKDOWN_MS : COMPARE_MS) < Date.now();
       const [answer, compared] = await Promise.all([api.metrics(view, { ...ask, granularity }, signal), compare(range, ask, granularity, signal)]);
       if (signal.aborted || asked !== view) return;
       if (compared) [comparison, compared_at] = [compared, Date.now()];

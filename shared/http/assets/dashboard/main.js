@@ -34,7 +34,11 @@ const askForKey = (why) => {
 const go = (changes, replace = false) => {
   const view = { ...views.read(location.hash, session), ...changes };
   const hash = views.write(view, session);
-  if (hash === (location.hash || "#")) return;
+  if (hash === (location.hash || "#")) {
+    // Asked for again: it may not have been shown.
+    page?.show(view);
+    return;
+  }
   history[replace ? "replaceState" : "pushState"](null, "", hash === "#" ? location.pathname + location.search : hash);
   show();
 };

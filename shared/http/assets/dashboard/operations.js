@@ -85,7 +85,7 @@ export const operationsPage = (place, { tell }) => {
     figures.sealed.show(until === null ? "–" : clock(until), until === null ? "no hour is sealed yet" : `${weekday(until)}${age === null ? "" : `, ${span(age * 1000)} ago`}`, age === null ? null : !old);
     if (count("disputed", sealing?.disputed_hours, "every recount could be believed", "their live counts stand until it is settled")) wrong.push("an hour is disputed");
     const drift = sealing?.drift_clicks_24h ?? null;
-    figures.drift.show(drift === null ? "–" : number(drift), drift === null ? UNTOLD : drift ? "clicks by which recounts and live counts differed; corrected" : "recounts and live counts agreed", drift === 0 ? true : null);
+    figures.drift.show(drift === null ? "–" : number(drift), drift === null ? "no hour was recounted" : drift ? "clicks by which recounts and live counts differed; corrected" : "recounts and live counts agreed", drift === 0 ? true : null);
     setText(verdict, wrong.length ? `Needs a look: ${wrong.join("; ")}.` : "All is as it should be.");
     verdict.dataset.well = String(wrong.length === 0);
   };
@@ -134,7 +134,7 @@ export const operationsPage = (place, { tell }) => {
       setText(trouble, `${sentence(error.message)} Trying again.`);
       pause = Math.max(RETRY_MS, error.retry_ms ?? 0);
     }
-    timer = setTimeout(load, pause);
+    if (!document.hidden) timer = setTimeout(load, pause);
   };
   const wake = () => {
     if (document.hidden) {

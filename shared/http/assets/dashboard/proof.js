@@ -20,7 +20,8 @@ const wordsOf = (meta, { rows, tz }) => {
       : "Each hour was counted again from the raw record of clicks, agreed or was corrected, and is sealed.");
   } else {
     const until = meta.final_until && wallOf(Date.parse(meta.final_until), tz);
-    title = until ? `Counts up to ${moment(until)} are final` : "These counts are live";
+    const later = !until && rows.some(({ final }) => final);
+    title = until ? `Counts up to ${moment(until)} are final` : later ? "Some of these counts are final" : "These counts are live";
     said.push(until
       ? "They were counted again from the raw record of clicks and sealed. What came after is live: visible within seconds, proved soon after its hour has ended."
       : "Clicks are visible within seconds. Each hour is counted again from the raw record soon after it has ended, and is final then.");
@@ -73,14 +74,19 @@ export const makeProof = ({ session }) => {
       if (signal.aborted) return;
       const lines = [];
       if (operations?.sealing?.sealed_until) lines.push(`Last seal: the hour up to ${moment(wallOf(Date.parse(operations.sealing.sealed_until), view.tz))}, ${span(operations.sealing.age_seconds * 1000)} ago.`);
+      if (operations?.sealing?.disputed_hours) lines.push(`${many(operations.sealing.disputed_hours, "hour")} could not be recounted to what was counted: in dispute.`);
       if (operations?.sealing && operations.sealing.drift_clicks_24h !== null && operations.sealing.drift_clicks_24h !== undefined) {
         const clicks = operations.sealing.drift_clicks_24h;
-        lines.push(clicks ? `In the last 24 hours the recounts differed from live counting by ${many(Math.abs(clicks), "click")} over all advertisers.` : "In the last 24 hours the recounts agreed with live counting to the click.");
+        lines.push(clicks ? `In the last 24 hours the recounts differed from live counting by ${many(Math.abs(clicks), "click")} over all advertisers.` : "The recounts of the last 24 hours agreed with live counting to the click.");
       }
       if (found) {
-        const { items, more } = found;
+        // They are listed by the hour, and a minute may have been corrected more than once.
+        const within = ({ minute }) => Date.parse(minute) >= Date.parse(range.from) && Date.parse(minute) < Date.parse(range.to);
+        const { more } = found;
+        const items = found.items.filter(within);
+        const minutes = new Set(items.map(({ minute }) => minute)).size;
         const net = items.reduce((sum, item) => sum + (item.adjustment ? 0 : item.after.clicks - item.before.clicks), 0);
-        lines.push(items.length ? `${more ? "More than " : ""}${many(items.length, "minute")} in this range ${items.length === 1 && !more ? "was" : "were"} corrected: ${signed(net)} valid clicks in all.` : "Nothing in this range had to be corrected.");
+        lines.push(items.length ? more ? `At least ${many(minutes, "minute")} in this range ${minutes === 1 ? "was" : "were"} corrected.` : `${many(minutes, "minute")} in this range ${minutes === 1 ? "was" : "were"} corrected: ${signed(net)} valid clicks in all.` : "Nothing in this range had to be corrected.");
         details.hidden = items.length === 0;
         setText(summary, more ? `The first ${items.length} corrections` : many(items.length, "correction"));
         fill(body, JSON.stringify([items, view.tz]), () => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Corrections" }, h("table", {},

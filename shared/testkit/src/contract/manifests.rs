@@ -100,7 +100,8 @@ pub async fn flip_whose_answer_was_lost_is_true_again(store: &(impl Manifests + 
     }
     let standing = hour(store, first).await.unwrap();
     assert_eq!((standing.revision, standing.version), (1, 5));
-    assert_eq!(day(store, first.day()).await.unwrap().generation, 1, "risen once");
+    let generation = day(store, first.day()).await.unwrap().generation;
+    assert_eq!(generation, 4, "of one flip and three marks behind it");
     assert!(store.flip(&sealed(&standing, 8)).await.unwrap());
     assert!(!store.flip(&new).await.unwrap());
     assert_eq!(hour(store, first).await.unwrap().version, 8);
@@ -153,6 +154,18 @@ pub async fn marks_are_never_lost(store: &(impl Manifests + SealStore)) {
     assert!(again.is_dirty());
     assert_eq!((again.version, again.revision), (6, 2), "a mark is no flip");
     assert_eq!(store.dirty(first, next).await.unwrap(), [first]);
+
+    // One that says why is a mark too, and no flip forgets why.
+    assert_eq!(again.quarantined, 0);
+    store.mark_quarantined(first).await.unwrap();
+    let why = hour(store, first).await.unwrap();
+    assert_eq!((why.marks - again.marks, why.quarantined), (1, 1));
+    assert!(store.flip(&sealed(&again, 7)).await.unwrap());
+    let half = hour(store, first).await.unwrap();
+    assert!(half.is_dirty(), "it came behind what was flipped");
+    assert!(store.flip(&sealed(&half, 8)).await.unwrap());
+    let standing = hour(store, first).await.unwrap();
+    assert_eq!((standing.is_dirty(), standing.quarantined), (false, 1));
 }
 
 /// A day's version falls with the first of its hours that gets another one, and only then.
@@ -201,6 +214,43 @@ pub async fn new_version_of_an_hour_opens_its_day(store: &(impl Manifests + Seal
             .unwrap()
     );
     assert_eq!(day(store, of).await, manifest(3, 0));
+}
+
+/// It would say that it is final. A mark on an hour that is not sealed, or is closed, changes nothing that a day says.
+pub async fn mark_or_dispute_of_a_sealed_hour_opens_its_day(store: &(impl Manifests + SealStore)) {
+    let of = unique::day();
+    let first = of.first_hour();
+    let stands = async || day(store, of).await.map(|day| (day.generation, day.version));
+    store.mark_dirty(&[first]).await.unwrap();
+    assert_eq!(stands().await, None);
+    let marked = hour(store, first).await.unwrap();
+    assert!(store.flip(&sealed(&marked, 5)).await.unwrap());
+    assert!(store.flip_day(of, 1, 6).await.unwrap());
+    store.mark_dirty(&[first]).await.unwrap();
+    assert_eq!(stands().await, Some((2, 0)));
+    assert!(!store.flip_day(of, 1, 6).await.unwrap(), "read before the mark");
+    assert!(store.flip_day(of, 2, 6).await.unwrap());
+    store.mark_quarantined(first).await.unwrap();
+    assert_eq!(stands().await, Some((3, 0)));
+    assert!(store.flip_day(of, 3, 6).await.unwrap());
+
+    let standing = hour(store, first).await.unwrap();
+    let disputed = Manifest {
+        state: HourState::Disputed,
+        marks_sealed: standing.marks,
+        ..standing
+    };
+    assert!(store.flip(&disputed).await.unwrap());
+    assert_eq!(stands().await, Some((4, 0)));
+    let standing = hour(store, first).await.unwrap();
+    let closed = Manifest {
+        state: HourState::Closed,
+        ..standing
+    };
+    assert!(store.flip(&closed).await.unwrap());
+    assert!(store.flip_day(of, 4, 6).await.unwrap());
+    store.mark_dirty(&[first]).await.unwrap();
+    assert_eq!(stands().await, Some((4, 6)), "a closed hour changes no more");
 }
 
 /// A zombie of the same generation: the items of its version may be forgotten already.
@@ -263,6 +313,7 @@ macro_rules! manifests_contract {
                 concurrent_flips_let_one_through,
                 marks_are_never_lost,
                 new_version_of_an_hour_opens_its_day,
+                mark_or_dispute_of_a_sealed_hour_opens_its_day,
                 day_is_never_flipped_to_a_lower_version,
                 manifests_are_listed_in_order,
             ]

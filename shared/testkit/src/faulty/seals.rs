@@ -20,6 +20,13 @@ impl SealStore for FaultySeals {
             .await
     }
 
+    async fn mark_quarantined(&self, hour: Hour) -> PortResult<()> {
+        let port = Arc::clone(&self.port);
+        self.faults
+            .write(async move { port.mark_quarantined(hour).await })
+            .await
+    }
+
     async fn dirty(&self, from: Hour, to: Hour) -> PortResult<Vec<Hour>> {
         self.faults.read(self.port.dirty(from, to)).await
     }

@@ -46,6 +46,25 @@ struct State {
     reports: BTreeMap<(Hour, i64), HourReport>,
 }
 
+impl State {
+    /// `quarantined` is 1 where it is for counts in quarantine.
+    fn mark(&mut self, hour: Hour, quarantined: u64) {
+        let manifest = self.manifests.entry(hour).or_insert_with(|| Manifest::open(hour));
+        manifest.marks += 1;
+        manifest.quarantined += quarantined;
+        if manifest.is_provisional() {
+            self.set_aside(hour.day());
+        }
+    }
+
+    /// Readers take the day's counts from its hours from now on.
+    fn set_aside(&mut self, day: Day) {
+        let day = self.days.entry(day).or_insert_with(|| DayManifest::open(day));
+        day.version = 0;
+        day.generation += 1;
+    }
+}
+
 impl MemorySeals {
     /// Every dirty hour, in order.
     pub fn all_dirty(&self) -> Vec<Hour> {
@@ -108,12 +127,13 @@ impl SealStore for MemorySeals {
     async fn mark_dirty(&self, hours: &[Hour]) -> PortResult<()> {
         let mut state = self.state.lock();
         for hour in hours {
-            let manifest = state
-                .manifests
-                .entry(*hour)
-                .or_insert_with(|| Manifest::open(*hour));
-            manifest.marks += 1;
+            state.mark(*hour, 0);
         }
+        Ok(())
+    }
+
+    async fn mark_quarantined(&self, hour: Hour) -> PortResult<()> {
+        self.state.lock().mark(hour, 1);
         Ok(())
     }
 

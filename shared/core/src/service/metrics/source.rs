@@ -7,8 +7,8 @@
 //! An unsealed hour whose partials may have expired ([`MetricsConfig::partials_life_ms`](super::MetricsConfig)) is not read at
 //! all: it is [`CountState::Incomplete`]. Partials are never forgotten otherwise before their hour is sealed, so age alone tells.
 //!
-//! What became of a sealed day's hours since it was sealed (clicks that came late, a proof that failed) is not looked up: it is
-//! in the manifests of hours, 24 for one. It shows when the hour is sealed anew, which sets the day aside.
+//! What became of a sealed day's hours since it was sealed (clicks that came late, a proof that failed) need not be looked up in
+//! their manifests, 24 for one: it sets the day aside. That they were closed is not told of a day.
 //!
 //! Invariant: each minute comes from exactly one place, under the version that the manifests named. In a sealed place no item
 //! means no click, unless its version has been forgotten in the meantime: then the manifests are others by now, which

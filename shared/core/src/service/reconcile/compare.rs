@@ -13,8 +13,10 @@ pub(super) type Minutes = Vec<(u8, Counters)>;
 pub(super) struct Ground {
     /// Sealed counts; else partials.
     pub(super) sealed: bool,
-    /// Live counting said that it left clicks out.
-    pub(super) marked: bool,
+    /// Live counting said that it left late clicks out.
+    pub(super) late: bool,
+    /// Live counting said that it put counts into quarantine.
+    pub(super) quarantined: bool,
     /// It was recounted under other rules.
     pub(super) restated: bool,
 }
@@ -84,10 +86,14 @@ fn cause(ground: Ground, evidence: Evidence, before: &Counters, after: &Counters
         };
     }
     if is > was {
-        return match ground.sealed || ground.marked {
+        return match (ground.late, ground.quarantined) {
             // What was sealed was whole then: it has come since.
-            true => Cause::Late,
-            false => Cause::LostInStream,
+            _ if ground.sealed => Cause::Late,
+            (true, false) => Cause::Late,
+            (false, true) => Cause::Quarantined,
+            // Either, or both: the marks are the hour's, not the minute's.
+            (true, true) => Cause::Unknown,
+            (false, false) => Cause::LostInStream,
         };
     }
     match () {

@@ -14,7 +14,7 @@ use super::{Reconcile, each};
 use crate::domain::correction::{HourReport, Outcome, RunKind};
 use crate::domain::manifest::Manifest;
 use crate::domain::mutation::Broken;
-use crate::domain::time::{DAY_MS, HOUR_MS, Hour};
+use crate::domain::time::{DAY_MS, Day, HOUR_MS, Hour};
 use crate::ports::{ClickedHour, Job, Lease, PortError, PortResult};
 
 /// What one run leaves for the next.
@@ -68,11 +68,31 @@ impl Reconcile {
     /// # Errors
     /// Where a port fails: the next run does all of it.
     pub async fn daily(&self) -> PortResult<DailyRun> {
+        self.daily_or(false).await
+    }
+
+    /// The same for whoever knows that the lake will never be complete: what it lacks is not waited for any more. Hours that are not
+    /// sealed for want of it stay so until they are restated with
+    /// [`accept_lowering`](super::Restatement::accept_lowering).
+    ///
+    /// # Errors
+    /// As [`daily`](Self::daily).
+    pub async fn daily_of_incomplete(&self) -> PortResult<DailyRun> {
+        self.daily_or(true).await
+    }
+
+    /// Up to when arrivals were looked at by the last run that was done, Unix milliseconds.
+    pub(super) async fn daily_since_ms(&self) -> PortResult<Option<i64>> {
+        let note = self.ports.leases.note(Job::Daily).await?;
+        Ok(Note::parse(note.as_deref()).map(|note| note.since_ms))
+    }
+
+    async fn daily_or(&self, accept: bool) -> PortResult<DailyRun> {
         let Some(lease) = self.take(Job::Daily).await? else {
             return Ok(DailyRun::not_now("another run is at it"));
         };
         let mut note = Note::parse(lease.note.as_deref());
-        let ran = self.run_daily(&lease, &mut note).await;
+        let ran = self.run_daily(&lease, &mut note, accept).await;
         let note = note.and_then(Note::to_text);
         self.release(&lease, note.as_deref()).await;
         ran
@@ -90,7 +110,7 @@ impl Reconcile {
     }
 
     /// The run; `note` is from where the next one begins.
-    async fn run_daily(&self, lease: &Lease, note: &mut Option<Note>) -> PortResult<DailyRun> {
+    async fn run_daily(&self, lease: &Lease, note: &mut Option<Note>, accept: bool) -> PortResult<DailyRun> {
         let now_ms = self.now_ms() - self.config.slack_ms;
         let cut_ms = note.and_then(|note| note.cut_ms).unwrap_or(now_ms);
         let since_ms = match *note {
@@ -124,7 +144,8 @@ impl Reconcile {
             return Ok(DailyRun::not_now("another run is at it"));
         }
         let from_ms = since_ms - self.config.slack_ms;
-        if let Some(missing) = self.ports.proof.missing(from_ms, cut_ms).await?
+        if !accept
+            && let Some(missing) = self.ports.proof.missing(from_ms, cut_ms).await?
             && !self.mutation.is(Broken::SealWithoutProof)
         {
             return Ok(DailyRun::not_now(&missing));
@@ -162,6 +183,12 @@ impl Reconcile {
             }
         }
         self.seal_days(cut_ms).await?;
+        // Those of hours that are older than what is caught up.
+        let oldest = Day::of(cut_ms - self.config.catch_up_ms);
+        let older: BTreeSet<Day> = reports.iter().map(|report| report.hour.day()).collect();
+        for day in older.range(..oldest) {
+            self.seal_days_of(*day, Day(day.0 + 1)).await?;
+        }
         self.grow_old(since_ms, cut_ms).await?;
         *note = Some(Note {
             since_ms: cut_ms,

@@ -60,8 +60,10 @@ impl Reconcile {
     async fn settled_hours(&self, day: Day) -> PortResult<Option<Vec<Manifest>>> {
         let (first, next) = (day.first_hour(), Day(day.0 + 1).first_hour());
         let hours = self.ports.manifests.hours(first, next).await?;
-        let settled =
-            |hour: &Manifest| hour.is_sealed() && matches!(hour.state, HourState::Sealed | HourState::Closed);
+        let settled = |hour: &Manifest| {
+            let stands = matches!(hour.state, HourState::Sealed | HourState::Closed);
+            hour.is_sealed() && stands && !hour.is_provisional()
+        };
         let all = hours.len() == day.hours().count() && hours.iter().all(settled);
         Ok(all.then_some(hours))
     }

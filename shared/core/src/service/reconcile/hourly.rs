@@ -33,9 +33,7 @@ impl Reconcile {
                 }
             }
         }
-        let last = self.last_ripe(now_ms);
-        self.tell(self.first_hour(now_ms).await?.unwrap_or(last), last)
-            .await?;
+        self.tell(self.last_ripe(now_ms)).await?;
         match failed {
             Some(error) => Err(error),
             None => Ok(reports),

@@ -92,6 +92,9 @@ pub struct ReconcileConfig {
     pub tries: usize,
     /// How far back missed hours are caught up, milliseconds.
     pub catch_up_ms: i64,
+    /// How far back hours are looked after: told of while they are not sealed, closed, and what is behind them forgotten,
+    /// milliseconds.
+    pub history_ms: i64,
     /// Age at which a sealed hour is closed, milliseconds after its end.
     pub close_after_ms: i64,
     /// Age at which a sealed hour's partials are forgotten, milliseconds after its end.
@@ -114,6 +117,7 @@ impl Default for ReconcileConfig {
             lease_ms: 5 * 60_000,
             tries: 3,
             catch_up_ms: 14 * DAY_MS,
+            history_ms: 400 * DAY_MS,
             close_after_ms: 35 * DAY_MS,
             keep_partials_ms: 45 * DAY_MS,
             keep_versions_ms: 3_600_000,

@@ -16,6 +16,8 @@ pub(super) enum TakesUp {
     Any,
     /// Those that were begun when the lake was proved complete up to this time, Unix milliseconds.
     ProvedTo(i64),
+    /// Those that were begun at or after this time, Unix milliseconds.
+    Since(i64),
     /// None.
     None,
 }
@@ -77,8 +79,41 @@ impl Progress {
             && match takes_up {
                 TakesUp::Any => true,
                 TakesUp::ProvedTo(cut_ms) => self.proved_ms >= cut_ms,
+                TakesUp::Since(from_ms) => self.begun_ms >= from_ms,
                 TakesUp::None => false,
             }
             && now_ms - self.begun_ms <= LIFE_MS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restatement_goes_on_with_what_was_begun_since_it_was_asked_for() {
+        let hour = Hour(490_920);
+        let base = Manifest::open(hour);
+        let progress = Progress {
+            version: 3,
+            recount: "r".to_owned(),
+            lake: LakeTotals::default(),
+            arrivals_end: hour,
+            revision: base.revision,
+            marks: base.marks,
+            begun_ms: 5_000,
+            proved_ms: 0,
+            rulings: 0,
+            special: 0,
+            counted: (0, 0),
+            row: 0,
+            slice: 0,
+            written: false,
+            corrections: 0,
+        };
+        let follows = |takes_up| progress.follows(&base, hour, takes_up, 6_000);
+        assert!(follows(TakesUp::Since(5_000)) && follows(TakesUp::Any));
+        assert!(!follows(TakesUp::Since(5_001)) && !follows(TakesUp::None));
+        assert!(!progress.follows(&base, hour, TakesUp::Since(0), 5_001 + LIFE_MS));
     }
 }

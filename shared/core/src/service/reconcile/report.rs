@@ -57,14 +57,6 @@ impl Reconcile {
         Ok(report)
     }
 
-    /// Keeps it where a person asked for the range and waits to be told.
-    pub(super) async fn keep_if_asked_for(&self, report: HourReport) -> PortResult<HourReport> {
-        match report.run {
-            RunKind::Restatement => self.keep(report).await,
-            RunKind::Hourly | RunKind::Daily | RunKind::DryRun => Ok(report),
-        }
-    }
-
     async fn last_report(&self, hour: Hour) -> PortResult<Option<HourReport>> {
         let (mut last, mut after) = (None, None);
         loop {
@@ -85,24 +77,35 @@ impl Reconcile {
         }
     }
 
-    /// How the hours up to this one stand.
-    pub(super) async fn tell(&self, from: Hour, last: Hour) -> PortResult<()> {
-        let manifests = self.ports.manifests.hours(from, Hour(last.0 + 1)).await?;
+    /// How all hours up to this one stand, those included that are too old to be caught up: they are somebody's to put right.
+    pub(super) async fn tell(&self, last: Hour) -> PortResult<()> {
+        let now_ms = self.now_ms();
+        let oldest = Hour::of(now_ms - self.config.history_ms);
+        let manifests = self.ports.manifests.hours(oldest, Hour(last.0 + 1)).await?;
         let disputed = manifests
             .iter()
             .filter(|manifest| manifest.state == HourState::Disputed)
             .count();
-        let mut sealed_to = from;
-        for manifest in &manifests {
+        // Marks alone don't say where the counting began.
+        let first = manifests.iter().find(|manifest| manifest.revision > 0);
+        let first = match first {
+            Some(manifest) => manifest.hour.day().first_hour().max(oldest),
+            None => self.first_hour(now_ms).await?.unwrap_or(last),
+        };
+        let mut sealed_to = first;
+        for manifest in manifests.iter().filter(|manifest| manifest.hour >= first) {
             let settled = matches!(manifest.state, HourState::Sealed | HourState::Closed);
             if manifest.hour != sealed_to || !settled {
                 break;
             }
             sealed_to = Hour(manifest.hour.0 + 1);
         }
-        let age_ms = self.now_ms() - sealed_to.start_ms();
+        let age_ms = now_ms - sealed_to.start_ms();
         gauge!(names::DISPUTED).set(disputed as f64);
         gauge!(names::SEAL_AGE).set(age_ms as f64 / 1000.0);
+        if let Some(since_ms) = self.daily_since_ms().await? {
+            gauge!(names::DAILY_AGE).set((now_ms - since_ms) as f64 / 1000.0);
+        }
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Reconcile;
 use super::note::TakesUp;
 use super::seal::Asked;
-use crate::domain::correction::{HourReport, RunKind};
+use crate::domain::correction::{HourReport, Outcome, RunKind};
 use crate::domain::time::{Day, Hour};
 use crate::ports::PortResult;
 
@@ -22,7 +22,14 @@ pub struct Restatement {
     /// The lake is taken as it is: hours are sealed though it is not proved complete, or holds less than was counted.
     #[serde(default)]
     pub accept_lowering: bool,
+    /// When it was asked for, Unix milliseconds, where it may be worked more than once: a recount that was begun since is gone
+    /// on with, one from before may lack what has been put right.
+    #[serde(default)]
+    pub asked_at_ms: Option<i64>,
 }
+
+/// How often an hour that another run holds is looked at, milliseconds.
+const PAUSE_MS: u64 = 15_000;
 
 /// What came of a restatement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,14 +46,25 @@ impl Reconcile {
     /// # Errors
     /// The first failure; hours before it are done. Asking again is harmless.
     pub async fn restate(&self, restatement: &Restatement) -> PortResult<Vec<HourReport>> {
-        Ok(self.restate_until(restatement, i64::MAX).await?.reports)
+        Ok(self.restate_some(restatement, i64::MAX, false).await?.reports)
     }
 
     /// The same for whoever is ended at some time: no hour but the first is begun at `until_ms` (Unix milliseconds) or later.
+    /// An hour that another run holds is waited for: one that died holds it until its lease ends, and perhaps it was this
+    /// restatement's.
     ///
     /// # Errors
     /// As [`restate`](Self::restate).
     pub async fn restate_until(&self, restatement: &Restatement, until_ms: i64) -> PortResult<Restated> {
+        self.restate_some(restatement, until_ms, true).await
+    }
+
+    async fn restate_some(
+        &self,
+        restatement: &Restatement,
+        until_ms: i64,
+        waits: bool,
+    ) -> PortResult<Restated> {
         let Restatement { from, to, .. } = *restatement;
         let run = if restatement.dry_run {
             RunKind::DryRun
@@ -61,9 +79,23 @@ impl Reconcile {
                 last_arrival: None,
                 accept: restatement.accept_lowering,
                 // Whoever asks has put right what was missing.
-                takes_up: TakesUp::None,
+                takes_up: restatement.asked_at_ms.map_or(TakesUp::None, TakesUp::Since),
             };
-            reports.push(self.seal(asked).await?);
+            let mut report = self.seal(asked).await?;
+            let lease_ends_ms = self.now_ms() + self.config.lease_ms + self.config.slack_ms;
+            while waits && report.outcome == Outcome::Overtaken && self.now_ms() < lease_ends_ms.min(until_ms)
+            {
+                self.ports.clock.sleep(PAUSE_MS).await;
+                report = self.seal(asked).await?;
+            }
+            if report.outcome == Outcome::Overtaken {
+                if waits && self.now_ms() >= until_ms {
+                    break;
+                }
+                // Whoever asked for the range is told of each hour.
+                report = self.keep(report).await?;
+            }
+            reports.push(report);
             next = Hour(next.0 + 1);
         }
         if !restatement.dry_run && from < next {

@@ -53,7 +53,7 @@ impl Reconcile {
                 let manifest = self.manifest(asked.hour).await?;
                 let mut report = self.about(&asked, &manifest, Outcome::Overtaken);
                 report.detail = "another run is at it".to_owned();
-                return self.keep_if_asked_for(report).await;
+                return Ok(report);
             };
             let mut progress = Progress::parse(lease.note.as_deref());
             let went = self.going(&asked, &lease, &mut progress).await;
@@ -106,14 +106,15 @@ impl Reconcile {
             return Ok(Went::Done(self.keep(report).await?));
         }
         let first = Hour(asked.hour.0 - 1);
-        let last = Hour(asked.hour.0 + 1).max(base.last_arrival);
+        let last = self.last_proved(asked.hour).max(base.last_arrival);
         let last = last.max(asked.last_arrival.unwrap_or(last));
         let going = Going {
             asked,
             lease,
             ground: Ground {
                 sealed: base.is_sealed(),
-                marked: base.marks > 0,
+                late: base.marks > base.quarantined,
+                quarantined: base.quarantined > 0,
                 restated: base.is_sealed() && base.rules != RULES_VERSION,
             },
             base,
@@ -141,6 +142,13 @@ impl Reconcile {
             self.ripe_ms(hour)
         };
         self.ports.proof.missing(from_ms, to_ms).await
+    }
+
+    /// The last arrival partition in which a heartbeat may have come through that the hour's proof rests on: what was delivered
+    /// with it lies there too. On a delivery that lags by an hour that is one more than the clicks' own.
+    fn last_proved(&self, hour: Hour) -> Hour {
+        let now = Hour::of(self.now_ms());
+        Hour((hour.0 + 2).min(now.0).max(hour.0 + 1))
     }
 
     /// Until it can be sealed, the hour's late arrivals are not forgotten.
@@ -223,7 +231,7 @@ impl Reconcile {
             begun_ms,
             proved_ms: match asked.takes_up {
                 TakesUp::ProvedTo(cut_ms) => cut_ms,
-                TakesUp::Any | TakesUp::None => 0,
+                TakesUp::Any | TakesUp::Since(_) | TakesUp::None => 0,
             },
             rulings: settled.ruled.count,
             special: settled.special.len(),

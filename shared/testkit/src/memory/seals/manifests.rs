@@ -28,17 +28,15 @@ impl Manifests for MemorySeals {
         let flipped = Manifest {
             revision: new.revision + 1,
             marks: stored.marks,
+            quarantined: stored.quarantined,
             ..new.clone()
         };
         if stored.revision != new.revision {
             // An earlier try of this very call may have been applied.
             return Ok(stored == flipped);
         }
-        if flipped.version != stored.version {
-            let day = flipped.hour.day();
-            let day = state.days.entry(day).or_insert_with(|| DayManifest::open(day));
-            day.version = 0;
-            day.generation += 1;
+        if stored.sets_day_aside(&flipped) {
+            state.set_aside(flipped.hour.day());
         }
         state.manifests.insert(flipped.hour, flipped);
         Ok(true)
