@@ -412,7 +412,7 @@ pub(crate) fn damaged_counts_are_found_and_corrected(world: &World) -> Result<()
         let said = world.stack.log("reconcile")?;
         let done = said.iter().any(|line| {
             let event: Value = serde_json::from_str(line).unwrap_or_default();
-            event["message"] == "the daily run" && event["done"] == true
+            event["message"] == "the daily run is done"
         });
         Ok(done.then_some(()))
     })?;

@@ -27,7 +27,7 @@ const SEEDS: u64 = 20;
 /// In how many seeds a broken rule must be found.
 const BROKEN_SEEDS: u64 = 5;
 /// Seeds that are played at the same time: they mostly wait.
-const AT_ONCE: u64 = 5;
+const AT_ONCE: u64 = 8;
 
 #[allow(clippy::disallowed_methods)] // the test's own settings, as scripts/test gives them
 fn setting(name: &str) -> Option<u64> {

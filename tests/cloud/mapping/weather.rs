@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clickledger_testkit::sim_rng::SimRng;
 use clickledger_tests::fault_proxy::{Asked, Fault, Service, error};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::driver::{Event, Tally};
 
@@ -60,7 +60,7 @@ impl Broken {
             Broken::NoWatermark => is("UpdateItem", "buckets").then(|| unconditional(asked.body, ":c")),
             Broken::NoLaneLog => is("PutItem", "lanes").then(done),
             Broken::NoClaimCondition => is("PutItem", "claims").then(|| unconditional(asked.body, ":now")),
-            Broken::NoDirtyHours => is("UpdateItem", "hours").then(done),
+            Broken::NoDirtyHours => is("UpdateItem", "hours").then(|| marked(asked.body)),
             Broken::NoQuarantine => (asked.service == Service::S3).then(|| Fault::Answer(200, String::new())),
             Broken::FailuresSkipped => None,
         }
@@ -79,6 +79,14 @@ fn unconditional(body: &[u8], value: &str) -> Fault {
         write_fields.remove("ExpressionAttributeValues");
     }
     Fault::Rewrite(write.to_string().into_bytes())
+}
+
+/// The answer to the first mark of an hour: its item as it would be.
+fn marked(body: &[u8]) -> Fault {
+    let write: Value = serde_json::from_slice(body).unwrap();
+    let hour = &write["ExpressionAttributeValues"][":n"];
+    let item = json!({ "Attributes": { "n": hour, "marks": { "N": "1" } } });
+    Fault::Answer(200, item.to_string())
 }
 
 fn contains(body: &[u8], text: &str) -> bool {
