@@ -144,7 +144,9 @@ fn downloaded(page: &Tab<'_>, folder: &Path, selector: &str) -> Result<String> {
         for entry in std::fs::read_dir(folder)? {
             let path = entry?.path();
             if path.extension().is_some_and(|is| is == "csv") {
-                return Ok(Some(std::fs::read_to_string(path)?));
+                let text = std::fs::read_to_string(path)?;
+                // The browser takes the name before it has the contents.
+                return Ok((!text.is_empty()).then_some(text));
             }
         }
         Ok(None)
