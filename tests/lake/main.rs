@@ -252,8 +252,9 @@ fn the_table_of_compacted_days_has_the_columns_that_are_unloaded() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn athenas_statements_and_the_embedded_reader_say_the_same_of_a_lake_of_400_000_clicks() -> Result<()> {
-    agree(tempfile::tempdir()?.path(), 400_000).await
+async fn athenas_statements_and_the_embedded_reader_say_the_same_of_a_lake_of_a_million_clicks() -> Result<()>
+{
+    agree(tempfile::tempdir()?.path(), 1_000_000).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,8 @@ use crate::domain::time::Hour;
 #[async_trait]
 pub trait SealStore: Send + Sync {
     /// Notes that these hours hold clicks that live counting left out (late, or not writable): sealing must count them. Where
-    /// readers see a sealed hour that may change for it ([`Manifest::is_provisional`](crate::domain::manifest::Manifest::is_provisional)), its day is set aside, as by a
+    /// readers see a sealed hour that may change for it
+    /// ([`is_provisional`](crate::domain::manifest::Manifest::is_provisional)), its day is set aside, as by a
     /// [`flip`](super::Manifests::flip): it would say that it is final.
     async fn mark_dirty(&self, hours: &[Hour]) -> PortResult<()>;
     /// The same of one hour whose counts live counting put into quarantine.
